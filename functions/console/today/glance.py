@@ -10,11 +10,11 @@ from typing import Any
 
 from functions.console.ask import Ask
 from functions.console.panels import Query
-from functions.console.runs import emitted
+from functions.console.runs import emitted, good_runs, hours
 from functions.console.sprints.sprint_attention import late
 from functions.console.today.attention import MAX_AGE_S, found
-from functions.console.today.morning import day_of, hours
-from functions.events.scrum import ScrumReported, SprintSimulated
+from functions.console.today.morning import day_of
+from functions.events.scrum import ScrumReported
 from functions.events.sprint import SprintsReported
 from functions.kit.errors import FunctionError
 
@@ -62,9 +62,7 @@ async def _sprints(ask: Ask, day: date) -> list[Number]:
 
 async def _scrums(ask: Ask, day: date) -> list[Number]:
     try:
-        runs = await ask.all_runs(
-            "scrum-report", type=SprintSimulated.type, outcome="ok", answers="true", **hours(day)
-        )
+        runs = await good_runs(ask, "scrum-report", day)
     except FunctionError as error:
         return [
             Number(name, "#in-scrums", why=error.detail) for name in ("tasks moved", "notes filed")

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from functions.console.ask import Ask, Row
 from functions.console.formatting import clock, count, instant, moment
 from functions.console.ledger import Status, statuses_of_day
 from functions.console.panels import Query
-from functions.console.ping_sources import GRACE, TICK, due_between, name_of, sources_of
+from functions.console.ping_sources import GRACE, due_between, name_of, sources_of
+from functions.console.runs import good_runs, hours, tally
 from functions.events.base import Event
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import SprintSimulated
@@ -67,12 +68,6 @@ def day_of(ask: Ask, query: Query) -> date:
         return date.fromisoformat(given)
     except ValueError:
         raise PermanentError(f"{given} is no day such as 2026-03-02.") from None
-
-
-def hours(day: date) -> dict[str, str]:
-    """A day as the record of runs is asked for it."""
-    since = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return {"since": since.isoformat(), "before": (since + timedelta(days=1)).isoformat()}
 
 
 async def morning(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -139,9 +134,8 @@ async def stage_of(
     ask: Ask, stage: Stage, day: date, due: datetime | Status | None, status: Status | None
 ) -> Row:
     """One function's day in one row: by the ledger's `status` where its schedule has one."""
-    answer = await ask.function(stage.name).read("/runs", limit=1, tally="true", **hours(day))
-    reported = {row["type"]: row for row in answer["tally"]}
-    mine = reported.pop(stage.takes.type, None)
+    reported = {row["type"]: row for row in await tally(ask, stage.name, day)}
+    mine = reported.pop(stage.takes.type, {})
     row = _row(stage, "ok")
     row["asked"] = sum(other["runs"] for other in reported.values())
     row["asked_failed"] = sum(other["failed"] for other in reported.values())
@@ -170,7 +164,7 @@ def not_run(due: datetime | Status | None, now: datetime) -> Row:
 
 async def followed(ask: Ask, stage: Stage, day: date) -> Row:
     """Has each event that the cause's ticks sent been handled?"""
-    ticks = await ask.all_runs(stage.cause, type=TICK, outcome="ok", answers="true", **hours(day))
+    ticks = await good_runs(ask, stage.cause, day)
     sent = {
         # The handler's record names the event by what it is about, not by its random id.
         str(stage.takes.model_validate(event["data"]).identity()): run

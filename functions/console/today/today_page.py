@@ -14,10 +14,10 @@ from functions.console.formatting import count, day
 from functions.console.names import employee_names, project_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.runs import emitted
+from functions.console.runs import emitted, good_runs, hours
 from functions.console.today.attention import attention
 from functions.console.today.glance import glance
-from functions.console.today.morning import day_of, hours, morning
+from functions.console.today.morning import day_of, morning
 from functions.kit.errors import NotFound, PermanentError
 
 _REPORTED = "io.dsm.sprints.reported.v1"
@@ -52,10 +52,7 @@ async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
 async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each cycle of the day, step by step."""
     of = day_of(ask, query)
-    runs, names = await asyncio.gather(
-        ask.all_runs("cycle-trigger", outcome="ok", answers="true", **hours(of)),
-        project_names(ask),
-    )
+    runs, names = await asyncio.gather(good_runs(ask, "cycle-trigger", of), project_names(ask))
     found = emitted(runs, _CYCLED)
     for cycle in found:
         longest = max((step["took_ms"] for step in cycle["steps"]), default=0) or 1

@@ -24,7 +24,7 @@ async def runs(request: Request, ctx: Context) -> Response:
 
     `id` may be given several times. With `latest=true` only the newest run of each name: an id up
     to its `@`. With `answers=true` each good run carries the events that it emitted. With
-    `tally=true` the answer counts, by type, all runs of the time, however few are listed. With
+    `tally=true` the answer counts, by type, all runs of the time, whichever are listed. With
     `outbox=true` it says how many of the function's events are not sent yet, and since when.
     """
     query = Query(request)

@@ -83,7 +83,7 @@ async def summary(store: Store, function: str, wanted: Wanted) -> list[dict[str,
                     count(DISTINCT (source, id)) FILTER (WHERE open) AS failed,
                     (array_agg(detail ORDER BY ended_at DESC) FILTER (WHERE open))[1] AS detail
                 FROM found GROUP BY type ORDER BY type""",
-            *(function, wanted.since, wanted.before, wanted.type),
+            *(function, wanted.since, wanted.before, None),
         )
     return [dict(row) for row in rows]
 
