@@ -63,6 +63,7 @@ class JobGrant(BaseModel):
     issue: int | None = None
     resume: bool = Field(False, description="from the work that an earlier Job of the task left")
     rules: OutputRules = OutputRules()
+    may_restart: bool = Field(False, description="with another pod, where one has ended")
     approval_s: int | None = None
     correlation_id: str = ""
     traceparent: str = ""

@@ -49,19 +49,20 @@ class _Posted(BaseModel):
 
 async def workspace(request: Request, ctx: Context) -> Response:
     """`POST /jobs/{job}/workspace`: what to clone, with a token that can read this repository, and
-    with a grant to resume what an earlier Job of the task has left.
+    what an earlier pod of the Job has left, or with a grant to resume an earlier Job of the task.
 
     Only until the Job's outputs have come: what happens then needs no token in a pod.
     """
     grant = granted(request, ctx)
     if not grant.branch:
         raise PermanentError("the Job has no repository to clone")
-    kept = None
-    async with ctx.store.connection() as connection:
-        if await tables.get(connection, grant.job_id) is not None:
+    async with ctx.store.transaction() as tx:
+        await tables.restart(tx, grant.job_id, ctx.now())
+        if await tables.get(tx, grant.job_id) is not None:
             raise Unauthenticated("the outputs of this Job have come: it is over")
-        if grant.resume:
-            kept = await tables.kept_of(connection, grant.repository, grant.task_id, grant.job_id)
+        kept = await tables.kept_of_job(tx, grant.job_id)
+        if kept is None and grant.resume:
+            kept = await tables.kept_of(tx, grant.repository, grant.task_id, grant.job_id)
     settings = ctx.settings(OutputsSettings)
     token = await ctx.github.narrow_token(grant.repository, READ_CONTENT)
     found = {
@@ -99,6 +100,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
             prepared=posted.prepared,
             session=_storable(posted.session) or "",
             usage=usage.max_with(known.usage),
+            may_restart=grant.may_restart,
         )
         # What comes of the outputs may be known hours later.
         entries = await _report(ctx, tx, grant, known.usage, usage) if new else []

@@ -69,7 +69,7 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
     """A Job has ended: what is kept of it counts soon, unless it posts until then.
 
     One that was cancelled or never ran counts where something is kept. Otherwise its row is settled
-    as it is, which ends its grant, and nothing is reported.
+    as it is, which ends its grant, and nothing is reported. What has waited for a next pod is due.
     """
     due_at = now + LOST_AFTER
     await tx.execute(
@@ -82,7 +82,9 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
                CASE WHEN kept.job_id IS NULL AND $8 THEN 'undelivered' ELSE 'received' END,
                CASE WHEN kept.job_id IS NULL AND $8 THEN $6::timestamptz END
            FROM (SELECT) AS one LEFT JOIN kept ON true
-           ON CONFLICT (job_id) DO NOTHING""",
+           ON CONFLICT (job_id) DO UPDATE SET due_at = excluded.received_at
+               WHERE agent_output.state = 'received' AND agent_output.posted
+               AND agent_output.outputs IS NULL AND agent_output.due_at > excluded.received_at""",
         fact.job_id,
         fact.repository,
         fact.task_id,

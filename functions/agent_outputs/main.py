@@ -41,7 +41,7 @@ def health(ctx: Context) -> Mapping[str, object]:
 
 async def gauges(ctx: Context) -> list[Gauge]:
     async with ctx.store.connection() as connection:
-        count, oldest_s = await tables.count_waiting(connection)
+        count, oldest_s = await tables.count_waiting(connection, ctx.now())
     oldest = "Age of the oldest outputs that are not applied, seconds"
     return [
         Gauge("function_queue_waiting", "Outputs that are not applied", count),

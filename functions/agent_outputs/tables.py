@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from functions.events.agent import AgentUsage
@@ -54,6 +54,11 @@ _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, sessi
     artifact, (artifact IS NOT NULL OR bundle IS NOT NULL) AS has_bundle"""
 
 
+# Longer than any Job waits in a queue and works; its end makes what waits due.
+RESTARTS_WITHIN = timedelta(days=60)
+_WAITS = "agent_output.state = 'received' AND agent_output.posted AND agent_output.outputs IS NULL"
+
+
 def retention(days: int) -> tuple[Rule, ...]:
     return (
         rule("agent_output", "settled_at", days, "state IN ('delivered', 'undelivered')"),
@@ -72,25 +77,29 @@ async def insert(
     prepared: bool,
     session: str = "",
     usage: AgentUsage,
+    may_restart: bool = False,
 ) -> bool:
     """Keep what a Job has left; False where it has come before.
 
-    What comes late replaces that nothing had come.
+    What comes late replaces that nothing had come. With `may_restart`, what comes without outputs
+    waits for the Job's end, or for what comes of its next pod.
     """
     found = await tx.fetchval(
-        """INSERT INTO agent_output
+        f"""INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, outputs, artifact, problems, received_at,
                 due_at, prepared, session, usage)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $12, $9, $10, $11)
            ON CONFLICT (job_id) DO UPDATE
                SET job_grant = excluded.job_grant, outputs = excluded.outputs,
                    bundle = NULL, artifact = excluded.artifact, problems = excluded.problems,
-                   received_at = excluded.received_at, due_at = excluded.due_at,
+                   received_at = excluded.received_at, due_at = CASE
+                       WHEN agent_output.posted THEN excluded.due_at ELSE excluded.received_at END,
                    prepared = excluded.prepared, session = excluded.session,
                    usage = agent_output.usage || jsonb_strip_nulls(excluded.usage), posted = true,
                    unended = 0,
                    state = 'received', result = NULL, settled_at = NULL, attempts = 0
                WHERE NOT agent_output.posted
+               OR ({_WAITS} AND agent_output.due_at > excluded.received_at)
            RETURNING true""",
         grant.job_id,
         grant.repository,
@@ -103,8 +112,20 @@ async def insert(
         prepared,
         session,
         usage.model_dump(mode="json"),
+        at + RESTARTS_WITHIN if may_restart and outputs is None and prepared else at,
     )
     return bool(found)
+
+
+async def restart(tx: Connection, job_id: str, at: datetime) -> None:
+    """Keep what a Job's pod has left without outputs as its checkpoint: its next pod begins."""
+    await tx.execute(
+        f"""WITH gone AS (DELETE FROM agent_output
+                WHERE job_id = $1 AND {_WAITS} AND due_at > $2 RETURNING *)
+            INSERT INTO agent_checkpoint (job_id, bundle, artifact, session, usage, taken_at)
+            SELECT job_id, bundle, artifact, session, usage, $2 FROM gone""",
+        *(job_id, at),
+    )
 
 
 async def get(connection: Connection, job_id: str) -> OutputRow | None:
@@ -124,12 +145,22 @@ async def bundle_of(connection: Connection, job_id: str) -> tuple[bytes | None, 
 
 @dataclass(frozen=True)
 class Kept:
-    """What the last Job of a task has left: commits and changes, the id of its session."""
+    """What a Job's pod has left: commits and changes, the id of its session."""
 
     job_id: str
     bundle: bytes | None
     artifact: str | None
     session: str
+
+
+async def kept_of_job(connection: Connection, job_id: str) -> Kept | None:
+    """What a Job's next pod goes on from: what is kept of those before."""
+    row = await connection.fetchrow(
+        """SELECT job_id, bundle, artifact, session FROM agent_checkpoint
+           WHERE job_id = $1 AND (bundle IS NOT NULL OR artifact IS NOT NULL OR session <> '')""",
+        job_id,
+    )
+    return Kept(**row) if row else None
 
 
 async def kept_of(
@@ -261,12 +292,13 @@ async def approve(tx: Connection, job_id: str, at: datetime) -> None:
     )
 
 
-async def count_waiting(connection: Connection) -> tuple[int, float]:
-    """How many wait to be applied, and the oldest's age in seconds."""
+async def count_waiting(connection: Connection, now: datetime) -> tuple[int, float]:
+    """How many wait to be applied, and the oldest's age in seconds; not what waits for a Job."""
     row = await connection.fetchrow(
         """SELECT count(*) AS count,
                coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_s
-           FROM agent_output WHERE state = 'received'"""
+           FROM agent_output WHERE state = 'received' AND (outputs IS NOT NULL OR due_at <= $1)""",
+        now,
     )
     assert row is not None, "an aggregate has one row"
     return row["count"], row["oldest_s"]

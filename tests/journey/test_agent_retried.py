@@ -21,9 +21,9 @@ from tests.support.warm_data import OVERLAY, WarmData
 pytestmark = [pytest.mark.slow]
 
 
-def overlay(folder: Path) -> Path:
+def overlay(folder: Path, *patches: object) -> Path:
     """The laptop's, with an agent that halts."""
-    on_top_of(OVERLAY, folder)
+    on_top_of(OVERLAY, folder, *patches)
     agent = {
         "command": ["python", "-m", "tests.support.halting_agent"],
         "workingDir": os.path.relpath(ROOT, folder),
@@ -43,10 +43,10 @@ async def story(
         yield found
 
 
-async def test_a_killed_agent_goes_on_where_it_was(story: Story) -> None:
-    number, _ = await story.labelled()
+async def halfway(story: Story, number: int) -> dict[str, Any]:
+    """The Job of an issue, once its agent halts."""
 
-    async def halfway() -> dict[str, Any] | None:
+    async def halts() -> dict[str, Any] | None:
         jobs = await story.jobs(number)
         if not jobs:
             return None
@@ -54,8 +54,14 @@ async def test_a_killed_agent_goes_on_where_it_was(story: Story) -> None:
             log = await client.get(f"/jobs/{jobs[0]['job_id']}/logs")
         return jobs[0] if "halfway" in log.text else None
 
-    first = await eventually(halfway, every_s=0.2)
-    assert first is not None
+    found = await eventually(halts, every_s=0.2)
+    assert found is not None
+    return found
+
+
+async def test_a_killed_agent_goes_on_where_it_was(story: Story) -> None:
+    number, _ = await story.labelled()
+    first = await halfway(story, number)
     records = list(story.knative.data.rglob("agent.pid"))
     [record] = [one for one in records if first["job_id"] in str(one)] or records
     os.killpg(int(record.read_text()), signal.SIGKILL)

@@ -118,7 +118,8 @@ def test_a_deleted_job_makes_no_more_pods() -> None:
 def test_a_suspended_job_ends_its_pod_and_forgets_its_start() -> None:
     pod = a_pod("Running")
     decided = plan(a_job({"startTime": stamp(NOW)}, suspend=True), [pod], NOW)
-    assert decided.delete == (pod,)
+    assert (decided.delete, decided.count) == ((pod,), (pod,)), "not counted at its end"
+    assert not {"failed", "succeeded"} & set(decided.status)
     assert "startTime" not in decided.status
     assert conditions({"status": decided.status}) == {"Suspended": "JobSuspended"}
 

@@ -138,6 +138,7 @@ def _grant(ctx: Context, request: JobRequest) -> str:
     if workspace is None:
         return ""
     settings = ctx.settings(LauncherSettings)
+    queued = bool(PodOptions.model_validate(request.pod).queue)
     if len(settings.grant_key) < job_grant.MIN_KEY_LENGTH:
         raise BadSetting("setting GRANT_KEY: missing or shorter than 32 characters")
     grant = job_grant.JobGrant(
@@ -149,6 +150,7 @@ def _grant(ctx: Context, request: JobRequest) -> str:
         ref=workspace.ref,
         issue=request.issue,
         resume=request.resume,
+        may_restart=queued or request.retries > 0,
         rules=job_grant.OutputRules.model_validate(request.outputs),
         approval_s=request.approval.timeout_s
         if request.approval and request.needs_approval("outputs")
@@ -156,7 +158,6 @@ def _grant(ctx: Context, request: JobRequest) -> str:
         correlation_id=request.correlation_id,
         traceparent=request.traceparent,
     )
-    queued = PodOptions.model_validate(request.pod).queue
     start_s = MAX_QUEUED_S if queued else settings.job_start_seconds
     seconds = start_s + request.deadline_s + job_grant.LATE_S
     return job_grant.signed(

@@ -52,6 +52,8 @@ def job_of(request: JobRequest) -> Object:
             # Kueue starts it once there is room.
             **({"suspend": True} if queue else {}),
             "backoffLimit": request.retries,
+            # One at a time: the next goes on from what the one before has left at its end.
+            "podReplacementPolicy": "Failed",
             "activeDeadlineSeconds": request.deadline_s,
             "ttlSecondsAfterFinished": request.ttl_s,
             "template": {

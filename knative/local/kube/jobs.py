@@ -49,7 +49,8 @@ def plan(job: Object, pods: Sequence[Object], now: float, backoff_base_s: float 
     spec = job["spec"]
     if spec["suspend"] and "FailureTarget" not in _true(status):
         _suspend(status, now)
-        return Plan(status, count, delete=tuple(active))
+        # What a suspension ends is no failure: it is not counted when it has ended.
+        return Plan(status, (*count, *active), delete=tuple(active))
     _begin(status, now)
     failure = _failure(spec, status, active, now)
     if failure is not None:
