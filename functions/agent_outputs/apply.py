@@ -89,14 +89,25 @@ async def apply(row: OutputRow, github: Github, settings: OutputsSettings, store
 
 
 def given_up(row: OutputRow, why: str) -> Applied | Unapplied:
-    """What came of outputs that are not tried again: a pull request that is open stays so."""
+    """What came of outputs that are not tried again: a pull request that is open stays so, and one
+    whose opening GitHub has not answered may be."""
     found: Applied | Unapplied = Unapplied("not_applied", [why])
     if row.opened is not None:
         found = Applied(**row.opened, details=[f"the rest was not applied: {why}"])
     with suppress(InvalidOutputs):
         wanted = parse(row.outputs or "")
         found.usage, found.summary = wanted.usage, wanted.summary
+        tried = row.has_bundle and not _waits(row)
+        if wanted.pull_request and tried and isinstance(found, Unapplied):
+            branch = row.grant.branch
+            found.details.append(
+                f"a pull request of {branch} may be open all the same: an answer may be lost"
+            )
     return found
+
+
+def _waits(row: OutputRow) -> bool:
+    return row.grant.approval_s is not None and row.approved_at is None
 
 
 def _session(row: OutputRow) -> AgentUsage:
@@ -113,7 +124,7 @@ async def _applied(
         return Unapplied("nothing_to_do", [wanted.nothing_to_do])
     writer = Writer(github, grant)
     applied = Applied(**(row.opened or {}))
-    waits = grant.approval_s is not None and row.approved_at is None
+    waits = _waits(row)
     work: decide.Work | None = None
     try:
         if wanted.pull_request is not None and row.opened is None:

@@ -280,6 +280,26 @@ async def test_a_pull_request_whose_answer_was_lost_is_found(agents: AgentWorld)
     ]
 
 
+@pytest.mark.parametrize("wants", [WANTED, {"comment": "It is fixed."}], ids=["pull", "comment"])
+async def test_what_is_given_up_names_a_pull_request_that_may_be_open(
+    agents: AgentWorld, wants: dict[str, Any]
+) -> None:
+    """GitHub opens it, its answer is lost, and GitHub stays away until all is given up."""
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(wants)
+    agents.github.lose_answer_of = "/pulls" if "pull_request" in wants else "/comments"
+    await pod.collect()
+    agents.cluster.down.add("api")
+    await agents.minute(25 * 60)
+
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["reason"]) == ("undelivered", "not_applied")
+    named = [text for text in fact["details"] if "agent/1 may be open all the same" in text]
+    assert len(named) == len(agents.pulls)
+
+
 async def test_a_process_that_is_stopped_gives_back_what_it_works_on(agents: AgentWorld) -> None:
     pod = await agents.pod()
     await pod.prepare()
