@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from functions.console import service_health
 from functions.console.ask import Ask, Row
+from functions.console.events import correlation
 from functions.console.formatting import short_type
 from functions.console.names import employee_names, project_names
 from functions.console.pages import endpoint
@@ -133,9 +134,10 @@ async def events(ask: Ask, term: str) -> list[Hit]:
     traced, about = await asyncio.gather(
         ask.events(url, correlation=term, limit=1), ask.events(url, subject=term, limit=1)
     )
-    hits = (
-        [Hit("Trace", term, f"/events/trace?{urlencode({'correlation': term})}")] if traced else []
-    )
+    hits = [
+        Hit("Trace", term, f"/events/trace?{urlencode({'correlation': correlation(event)})}")
+        for event in traced
+    ]
     if about:
         hits.append(Hit("Events", f"about {term}", f"/events?{urlencode({'subject': term})}"))
     return hits
@@ -159,11 +161,13 @@ async def schedules(ask: Ask, term: str) -> list[Hit]:
 
 
 async def employees(ask: Ask, term: str) -> list[Hit]:
-    """Team members by a part of the name, on the page of the newest daily scrum."""
-    if len(term) < MIN_PART:
-        return []
-    names = await employee_names(ask)
-    named = {id: name for id, name in names.items() if term.lower() in name.lower()}
+    """Team members by id or a part of the name, on the page of the newest daily scrum."""
+    wanted, names = term.lower(), await employee_names(ask)
+    named = {
+        id: name
+        for id, name in names.items()
+        if wanted == id.lower() or (len(term) >= MIN_PART and wanted in name.lower())
+    }
     day = await _newest_scrum(ask) if named else ""
     return [
         Hit("Team member", name, f"/?day={day}#member-{id}")

@@ -131,6 +131,13 @@ async def test_a_chain_leads_from_the_tick_to_its_end(morning: Cluster) -> None:
     assert '<td class="num" data-label="After">750 ms</td>' in table
 
 
+async def test_the_search_leads_from_any_event_to_its_whole_trace(morning: Cluster) -> None:
+    completed = next(m for m in morning.sink.messages if m.type == SprintCompleted.type)
+    async with browser(morning) as client:
+        page = (await client.get(f"/search?q={completed.id}")).text
+    assert 'href="/events/trace?correlation=tick"' in page
+
+
 async def test_an_attempt_is_a_run_with_its_outcome_and_duration(morning: Cluster) -> None:
     async with browser(morning) as client:
         page = (await client.get("/events/trace/panels/trace?correlation=tick")).text

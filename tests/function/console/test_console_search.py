@@ -16,6 +16,7 @@ from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
 from tests.support.dsm_services import World
 from tests.support.kubernetes_peer import Say, kube_peer
+from tests.support.sprint_services import join_sprint_services
 
 OLD_RUN = "0f9d4b52-5cf1-4f70-a6a1-0c3d7e5b9a11"  # it is not among the newest
 EMPTY = {"content": [], "totalElements": 0}
@@ -71,6 +72,17 @@ async def test_one_hit_leads_to_its_page(found: Cluster, term: str, page: str) -
     async with browser(found) as client:
         answer = await client.get("/search", params={"q": term})
     assert (answer.status_code, answer.headers.get("location")) == (303, page)
+
+
+async def test_a_team_member_is_found_by_id_and_by_a_part_of_the_name(cluster: Cluster) -> None:
+    join_sprint_services(cluster)
+    async with browser(cluster) as client:
+        by_id, by_name, by_letter = [
+            (await client.get(f"/search?q={term}")).text for term in ("e1", "ada", "a")
+        ]
+    assert "#member-E1" in by_id
+    assert "#member-E1" in by_name
+    assert "#member-E1" not in by_letter
 
 
 async def test_several_hits_are_listed(found: Cluster) -> None:
