@@ -120,6 +120,27 @@ async def test_in_forced_colours_too_a_bar_stands_where_a_frame_cuts_what_it_has
     await context.close()
 
 
+@pytest.mark.parametrize(
+    "path", ["/sprints/ORI002-S01", "/events/trace?correlation={trace}", "/dead-letters/1"]
+)
+async def test_paper_cuts_nothing_and_names_the_zone_of_its_times(
+    browser: Browser, ran: Morning, path: str
+) -> None:
+    context = await browser.new_context(viewport={"width": 718, "height": 1000})
+    page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
+    await page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    await page.emulate_media(media="print")
+    await expect(page.locator(".zone")).to_contain_text("Times are in UTC")
+    await expect(page.locator(".zone")).to_be_visible()
+    await expect(page.locator("#pages")).to_be_hidden()
+    cut = """[...document.querySelectorAll('.scroll, .plot, pre')]
+        .filter(one => getComputedStyle(one).overflow !== 'visible')
+        .map(one => one.outerHTML.slice(0, 90))"""
+    assert await page.evaluate(cut) == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 718
+    await context.close()
+
+
 async def test_today_is_one_screen(browser: Browser, ran: Morning) -> None:
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     page = await Tab(await context.new_page(), ran.console).open("/")

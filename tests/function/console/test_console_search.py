@@ -77,12 +77,12 @@ async def test_one_hit_leads_to_its_page(found: Cluster, term: str, page: str) -
 async def test_a_team_member_is_found_by_id_and_by_a_part_of_the_name(cluster: Cluster) -> None:
     join_sprint_services(cluster)
     async with browser(cluster) as client:
-        by_id, by_name, by_letter = [
+        by_id, by_name, by_one_character = [
             (await client.get(f"/search?q={term}")).text for term in ("e1", "ada", "a")
         ]
     assert "#member-E1" in by_id
     assert "#member-E1" in by_name
-    assert "#member-E1" not in by_letter
+    assert "#member-E1" not in by_one_character
 
 
 async def test_several_hits_are_listed(found: Cluster) -> None:
