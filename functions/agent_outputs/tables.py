@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from functions.events.agent import AgentUsage
 from functions.job_grant import JobGrant
-from functions.kit.durable import Connection, Rule, Store, rule
+from functions.kit.durable import Connection, Leases, Rule, Store, rule
 
 State = Literal["received", "waiting", "delivered", "undelivered"]
 
@@ -57,6 +57,15 @@ _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, sessi
 # Longer than any Job waits in a queue and works; its end makes what waits due.
 RESTARTS_WITHIN = timedelta(days=60)
 _WAITS = "agent_output.state = 'received' AND agent_output.posted AND agent_output.outputs IS NULL"
+
+LEASES = Leases(
+    "agent_output",
+    key=("job_id",),
+    open="state = 'received'",
+    on_take="unended = unended + 1",
+    on_keep="unended = CASE WHEN $1 > 0 THEN unended ELSE 0 END",
+)
+next_due_s = LEASES.next_due_s
 
 
 def retention(days: int) -> tuple[Rule, ...]:
@@ -206,43 +215,12 @@ async def page(
 
 
 async def lease(tx: Connection, now: datetime, seconds: float) -> OutputRow | None:
-    """Take the oldest row that is due, for this process and so long.
-
-    `unended` counts at once, so that an attempt counts with which the process dies.
-    """
-    row = await tx.fetchrow(
-        f"""UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
-                attempts = attempts + 1, unended = unended + 1
-            WHERE job_id = (
-                SELECT job_id FROM agent_output WHERE state = 'received' AND due_at <= $1
-                AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-                ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING {_COLUMNS}, bundle""",
-        *(now, seconds),
-    )
+    row = await LEASES.take(tx, now, seconds, f"{_COLUMNS}, bundle")
     return _row(row) if row else None
 
 
 async def keep(store: Store, row: OutputRow, seconds: float) -> None:
-    """Prolong a lease; with 0 seconds the row is due at once, for any process."""
-    async with store.connection() as connection:
-        await connection.execute(
-            """UPDATE agent_output SET leased_until = clock_timestamp() + make_interval(secs => $2),
-                   unended = CASE WHEN $2 > 0 THEN unended ELSE 0 END
-               WHERE job_id = $1 AND state = 'received'""",
-            *(row.grant.job_id, seconds),
-        )
-
-
-async def next_due_s(connection: Connection, now: datetime) -> float | None:
-    """In how many seconds a row is due that no process works on, if there is one."""
-    found: float | None = await connection.fetchval(
-        """SELECT min(extract(epoch FROM greatest(
-               due_at - $1, leased_until - clock_timestamp())))::float8
-           FROM agent_output WHERE state = 'received'""",
-        now,
-    )
-    return found
+    await LEASES.keep(store, (row.grant.job_id,), seconds)
 
 
 async def postpone(connection: Connection, job_id: str, error: str, due_at: datetime) -> None:

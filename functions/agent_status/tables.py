@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.events.agent import AgentUsage
-from functions.kit.durable import Connection, Rule, Store, rule
+from functions.kit.durable import Connection, Leases, Rule, Store, rule
 
 RETENTION_DAYS = 90
 EDIT_EVERY_S = 10.0
@@ -60,6 +60,15 @@ _PRESSES = f"pressing_version = version + 1, due_at = least(due_at, {_SOON})"
 _IS_MINOR = f"""due_at = CASE WHEN attempts > 0 OR shown_at IS NULL OR {_WAITS} THEN due_at
     ELSE shown_at + make_interval(secs => {MINOR_EDIT_EVERY_S}) END"""
 
+LEASES = Leases(
+    "status_thread",
+    key=("repository", "issue", "route"),
+    open=_WAITS,
+    # One with a change that presses comes first.
+    order="pressing_version > shown_version DESC, due_at",
+)
+next_due_s = LEASES.next_due_s
+
 
 async def locked(tx: Connection, key: tuple[str, int, str], at: datetime) -> Thread:
     """The thread, made where it is not there, and locked until the transaction ends."""
@@ -95,32 +104,12 @@ async def reply(
 
 
 async def lease(tx: Connection, now: datetime, seconds: float) -> Thread | None:
-    """Take the thread that has been due for longest, for this process and so long; one with a
-    change that presses first."""
-    row = await tx.fetchrow(
-        f"""UPDATE status_thread SET attempts = attempts + 1,
-                leased_until = clock_timestamp() + make_interval(secs => $2)
-            WHERE (repository, issue, route) = (
-                SELECT repository, issue, route FROM status_thread
-                WHERE {_WAITS} AND due_at <= $1
-                AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-                ORDER BY pressing_version > shown_version DESC, due_at
-                LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING *""",
-        *(now, seconds),
-    )
+    row = await LEASES.take(tx, now, seconds, "*")
     return _thread(row) if row else None
 
 
 async def keep(store: Store, thread: Thread, seconds: float) -> None:
-    """Prolong a lease; with 0 seconds the thread is due at once, for any process."""
-    async with store.connection() as connection:
-        await connection.execute(
-            """UPDATE status_thread
-               SET leased_until = clock_timestamp() + make_interval(secs => $4)
-               WHERE repository = $1 AND issue = $2 AND route = $3""",
-            *(*thread.key, seconds),
-        )
+    await LEASES.keep(store, thread.key, seconds)
 
 
 async def commented(connection: Connection, thread: Thread, comment_id: int) -> None:
@@ -230,17 +219,6 @@ async def put_off(connection: Connection, thread: Thread, due_at: datetime) -> N
            WHERE repository = $1 AND issue = $2 AND route = $3""",
         *(*thread.key, thread.version, due_at),
     )
-
-
-async def next_due_s(connection: Connection, now: datetime) -> float | None:
-    """In how many seconds a thread is due that no process works on, if there is one."""
-    found: float | None = await connection.fetchval(
-        f"""SELECT min(extract(epoch FROM greatest(
-                due_at - $1, leased_until - clock_timestamp())))::float8
-            FROM status_thread WHERE {_WAITS}""",
-        now,
-    )
-    return found
 
 
 async def count_waiting(connection: Connection) -> tuple[int, float]:

@@ -10,6 +10,7 @@ from .delivery import call_of as call_of
 from .group_commit import GroupCommit as GroupCommit
 from .group_commit import Written as Written
 from .inbox import Key as Key
+from .leases import Leases as Leases
 from .outbox import Entry as Entry
 from .relay import Relay as Relay
 from .retention import Rule as Rule
