@@ -145,18 +145,8 @@ async def end(view: View) -> Response:
 
 async def confirm_dismiss_many(view: View) -> Response:
     """How many dead letters a filter selects, and the reason for which they are dismissed."""
-    wanted = chosen(view.query) | {"state": "open"}
-    answer = await view.ask.function(FUNCTION).read("/dead-letters", **wanted, limit=1)
-    values = {
-        "title": f"Dismiss {count(answer['total'], 'open dead letter')}?",
-        "text": "Nothing is sent. Oldest first, at most 200 at once.",
-        "facts": {name: wanted.get(name, "any") for name in FILTERS},
-        "fields": chosen(view.query),
-        "action": "/dead-letters/dismiss",
-        "button": "Dismiss",
-        "back": f"/dead-letters?{urlencode(chosen(view.query))}",
-    }
-    return render(view, "confirm.html", values)
+    text = "Nothing is sent. Oldest first, at most 200 at once."
+    return await _confirm_many(view, "Dismiss {}?", text, "dismiss", "Dismiss")
 
 
 async def dismiss_many(view: View) -> Response:
@@ -187,16 +177,21 @@ def _results(
 
 async def confirm_many(view: View) -> Response:
     """How many dead letters a filter selects, before they are sent."""
+    text = "Oldest first, at most 200 at once; the page then says how many are left."
+    return await _confirm_many(view, "Send {} again?", text, "redrive", "Send again")
+
+
+async def _confirm_many(view: View, title: str, text: str, action: str, button: str) -> Response:
+    """A form for all open dead letters of a filter; `title` has a place for how many they are."""
     wanted = chosen(view.query) | {"state": "open"}
     answer = await view.ask.function(FUNCTION).read("/dead-letters", **wanted, limit=1)
-    some = count(answer["total"], "open dead letter")
     values = {
-        "title": f"Send {some} again?",
-        "text": "Oldest first, at most 200 at once; the page then says how many are left.",
+        "title": title.format(count(answer["total"], "open dead letter")),
+        "text": text,
         "facts": {name: wanted.get(name, "any") for name in FILTERS},
         "fields": chosen(view.query),
-        "action": "/dead-letters/redrive",
-        "button": "Send again",
+        "action": f"/dead-letters/{action}",
+        "button": button,
         "back": f"/dead-letters?{urlencode(chosen(view.query))}",
     }
     return render(view, "confirm.html", values)
