@@ -176,6 +176,7 @@ async def test_on_a_phone_the_pages_fold_into_a_menu(browser: Browser, ran: Morn
 @pytest.mark.parametrize(
     "path",
     [
+        "/",
         "/dead-letters",
         "/events",
         "/events/trace?correlation={trace}",
@@ -193,6 +194,7 @@ async def test_on_a_phone_each_value_of_a_row_has_its_label(
 ) -> None:
     context = await browser.new_context(viewport={"width": 390, "height": 740})
     page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
+    await page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     cells = page.locator(".cards tbody td:not(.press)")
     assert await cells.count()
     bare = "cells => cells.filter(cell => cell.innerText && !cell.dataset.label).length"

@@ -14,7 +14,10 @@ from tests.support.saga_world import SagaWorld
 
 def results(page: str) -> dict[str, str]:
     """The outcome of each item."""
-    rows = re.findall(r'<a href="[^"]+">([^<]+)</a></th><td><span class="[^"]+">([^<]+)<', page)
+    rows = re.findall(
+        r'<a href="[^"]+">([^<]+)</a></th><td data-label="Outcome"><span class="[^"]+">([^<]+)<',
+        page,
+    )
     return dict(rows)
 
 
