@@ -210,6 +210,15 @@ def short_type(type_: str) -> str:
     return body if version[1:].isdecimal() else f"{body}.{version}"
 
 
+def short_id(id: str) -> str:
+    """The end of a run's id: ids of one minute begin alike, as they begin with the time.
+
+    >>> short_id("01a22f24-526c-7e0d-85d6-0b6c65443554")
+    '65443554'
+    """
+    return id[-8:]
+
+
 def curl(event: Mapping[str, Any]) -> str:
     """A command that sends the event to the Broker whose URL is in BROKER_URL.
 
@@ -239,6 +248,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         ago,
         count,
         short_type,
+        short_id,
         pretty,
         curl,
         usd,

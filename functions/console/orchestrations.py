@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import format_state, instant, tone
+from functions.console.formatting import format_state, instant, short_id, tone
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.plots.graph import Graph, Node, graph
+from functions.console.run_actions import ACTIONS, ENDED, UNDOABLE, advice, allowed
 from functions.console.sprints.sprints import number_of
 from functions.kit.clients import path
 
 FUNCTION = "orchestrator"
-ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
 PAGE = 20
 SEARCH = ("name", "status", "fromDate", "toDate", "stuck")
 
@@ -58,7 +58,7 @@ async def all_runs(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 async def definition(ask: Ask, query: Query) -> Mapping[str, Any]:
     found = await ask.function(FUNCTION).read(_orchestration(query))
-    return {"found": found, "graph": steps_graph(found["steps"], found["type"], ran=False)}
+    return {"found": found, "graph": steps_graph(found["steps"], found["type"], "none")}
 
 
 async def runs(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -98,12 +98,17 @@ def around(answer: Row, query: Query, name: str) -> Row:
 async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
     """One run: how it stands, what it waits for, its steps as a graph, what can be pressed."""
     found = await read_run(ask, query)
-    steps = {step["name"]: step for step in found["steps"]}
+    ended = found["status"] in ENDED
+    undoes = False
+    if found["status"] in UNDOABLE:
+        plan = await ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan")
+        undoes = bool(plan["waves"])
     return {
         "run": found,
-        "graph": steps_graph(list(steps.values()), found["type"]),
-        "actions": allowed(found),
-        "ended": found["status"] in ENDED,
+        "graph": steps_graph(found["steps"], found["type"], "ended" if ended else "going"),
+        "actions": {name: ACTIONS[name] for name in allowed(found, undoes=undoes)},
+        "advice": advice(found),
+        "ended": ended,
         "at": run_page(query),
     }
 
@@ -118,7 +123,7 @@ async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"entries": entries, "bars": bars_, "ended": found["status"] in ENDED}
 
 
-def steps_graph(steps: list[Row], kind: str, *, ran: bool = True) -> Graph:
+def steps_graph(steps: list[Row], kind: str, run: Literal["none", "going", "ended"]) -> Graph:
     """Steps as boxes; without dependencies a sequence is drawn by its order.
 
     Only the steps of a run have states: those of a definition did nothing yet.
@@ -126,15 +131,15 @@ def steps_graph(steps: list[Row], kind: str, *, ran: bool = True) -> Graph:
     ordered = sorted(steps, key=lambda step: step["seq"])
     nodes, edges = [], []
     for number, step in enumerate(ordered):
-        who = step.get("registeredBy") or step.get("worker") or "no worker yet"
-        nodes.append(
-            Node(
-                step["name"],
-                step["name"],
-                f"{format_state(step['status'])} · {who}" if ran else who,
-                tone(step["status"]) if ran else "calm",
-            )
-        )
+        if run == "none":
+            small, colour = step["registeredBy"] or "no worker yet", "calm"
+        else:
+            # A step gets its worker when it is reached; before, it lacks none.
+            is_left = run == "ended" and step["status"] == "PENDING"
+            state = "not reached" if is_left else format_state(step["status"])
+            small = " · ".join(filter(None, (state, step["worker"])))
+            colour = "calm" if is_left else tone(step["status"])
+        nodes.append(Node(step["name"], step["name"], small, colour))
         before = step.get("dependsOn") or []
         if not before and kind == "sequential" and number:
             before = [ordered[number - 1]["name"]]
@@ -142,19 +147,11 @@ def steps_graph(steps: list[Row], kind: str, *, ran: bool = True) -> Graph:
     return graph(nodes, edges)
 
 
-def allowed(found: Row) -> list[str]:
-    """The actions that make sense for a run as it stands."""
-    status = found["status"]
-    if status not in ENDED:
-        going = ["resume"] if found["pausedBy"] else ["pause"]
-        return going if status == "UNDOING" else [*going, "cancel"]
-    if status == "COMPLETED":
-        return ["undo"]
-    return ["retry", "undo"] if status == "FAILED" else ["retry"]
-
-
 def bars(found: Row, now: datetime) -> list[Row]:
-    """Each step as a bar: where it begins and how long it is, in thousandths of the run."""
+    """Each step as a bar: where it begins and how long it is, in thousandths of the run.
+
+    A step without an end, as of a run that failed before such ends were kept, ended with its run.
+    """
     began = instant(found["startedAt"]) or now
     ended = instant(found["completedAt"]) or now
     whole = max((ended - began).total_seconds(), 0.001)
@@ -163,7 +160,7 @@ def bars(found: Row, now: datetime) -> list[Row]:
         start, end = instant(step["startedAt"]), instant(step["completedAt"])
         row: Row = {"step": step, "x": None, "width": 0, "took_ms": None}
         if start is not None:
-            took = ((end or now) - start).total_seconds()
+            took = ((end or ended) - start).total_seconds()
             x = min(max((start - began).total_seconds() / whole, 0.0), 1.0)
             width = min(max(took / whole, 0.008), 1.0 - min(x, 0.992))
             row |= {"x": round(1000 * min(x, 0.992)), "width": round(1000 * width)}
@@ -174,7 +171,7 @@ def bars(found: Row, now: datetime) -> list[Row]:
 
 async def _short_id(ask: Ask, query: Query) -> str:
     id: str = (await read_run(ask, query))["executionId"]
-    return id[:8]
+    return short_id(id)
 
 
 async def read_run(ask: Ask, query: Query) -> Row:

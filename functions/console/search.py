@@ -77,7 +77,7 @@ async def orchestrations(ask: Ask, term: str) -> list[Hit]:
 
 
 async def _runs(ask: Ask, term: str) -> list[Row]:
-    """The run of a whole id, or those among the newest ones whose ids begin so."""
+    """The run of a whole id, or those among the newest ones whose ids begin or end so."""
     peer = ask.function("orchestrator")
     if UUID.fullmatch(term):
         try:
@@ -87,7 +87,11 @@ async def _runs(ask: Ask, term: str) -> list[Row]:
     if len(term) < MIN_ID:
         return []
     newest = (await peer.read("/api/executions", limit=100))["content"]
-    return [run for run in newest if run["executionId"].startswith(term.lower())]
+    return [run for run in newest if _is_part(run["executionId"], term.lower())]
+
+
+def _is_part(id: str, term: str) -> bool:
+    return id.startswith(term) or id.endswith(term)
 
 
 def _run(run: dict[str, str]) -> str:

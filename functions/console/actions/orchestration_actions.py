@@ -12,16 +12,8 @@ from functions.console.orchestrations import FUNCTION, execution_path, read_run,
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.rendering import View, done, render
+from functions.console.run_actions import ACTIONS
 from functions.kit.errors import NotFound
-
-# What each action is called, asks and says. Undo has a plan that is shown first.
-ACTIONS = {
-    "undo": ("Undo", "What the finished steps did is taken back, in this order."),
-    "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
-    "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
-    "resume": ("Resume", "It goes on from where it was paused."),
-    "cancel": ("Cancel", "It stops, and what was done is undone."),
-}
 
 
 async def confirm(view: View) -> Response:
@@ -29,6 +21,7 @@ async def confirm(view: View) -> Response:
     query = view.query
     action = _action(query)
     title, text = ACTIONS[action]
+    acts = True
     found = await read_run(view.ask, query)
     facts = {"run": found["executionId"], "state": format_state(found["status"])}
     if action == "undo":
@@ -40,7 +33,7 @@ async def confirm(view: View) -> Response:
         if plan["awaited"]:
             facts["awaited first"] = ", ".join(plan["awaited"])
         if not plan["waves"]:
-            text = "There is nothing to take back."
+            text, acts = "There is nothing to take back.", False
     back_to = [step["name"] for step in found["steps"]] if action == "undo" else []
     values = {
         "choices": back_to,
@@ -50,7 +43,7 @@ async def confirm(view: View) -> Response:
         "facts": facts,
         "fields": {"to": query["to"]} if query.get("to") else {},
         "action": f"{run_page(query)}/{action}",
-        "button": title,
+        "button": title if acts else "",
         "back": run_page(query),
     }
     return render(view, "confirm.html", values)

@@ -64,18 +64,17 @@ async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
 
 
 async def runs(ask: Ask) -> tuple[int, list[Item]]:
-    """Orchestrations that wait, are paused, or were taken back by half."""
-    peer = ask.function("orchestrator")
-    answer = await peer.read("/api/executions", stuck="true", limit=SHOWN)
-
-    async def item(run: Row) -> Item:
-        at = path("orchestrations", run["orchName"])
-        found = await peer.read(f"/api{at}{path('executions', run['executionId'])}")
-        why = found["waitingFor"] or found["reason"] or format_state(found["status"])
-        state = "paused" if found["pausedBy"] else found["status"]
-        return Item(run["orchName"], why, state, f"{at}{path('runs', run['executionId'])}")
-
-    return answer["totalElements"], list(await asyncio.gather(*map(item, answer["content"])))
+    """Runs that wait, are paused, were taken back by half, or failed in the last day."""
+    answer = await ask.function("orchestrator").read("/api/executions", stuck="true", limit=SHOWN)
+    return answer["totalElements"], [
+        Item(
+            run["orchName"],
+            run["waitingFor"] or run["reason"] or format_state(run["status"]),
+            "paused" if run["pausedBy"] else run["status"],
+            path("orchestrations", run["orchName"], "runs", run["executionId"]),
+        )
+        for run in answer["content"]
+    ]
 
 
 async def jobs(ask: Ask) -> tuple[int, list[Item]]:

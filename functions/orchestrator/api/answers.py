@@ -101,6 +101,7 @@ class Execution(Answer):
     execution_id: str
     status: RunStatus
     reason: str | None
+    waiting_for: str | None = Field(description="what it waits for, and since when")
     triggered_by: str | None
     started_at: datetime
     completed_at: datetime | None
@@ -142,7 +143,6 @@ class ExecutionDetail(Execution):
     correlation_id: str
     last_updated_at: datetime | None
     overall_duration_ms: int | None
-    waiting_for: str | None
     waiting_since: datetime | None
     paused_by: str | None
     deadline_at: datetime | None

@@ -133,7 +133,10 @@ class ExecutionSearch(_Executions, _Listed):
     """Which runs are wanted, of all orchestrations."""
 
     orch_name: Text100 | None = Field(None, alias="orchName", description="a part of the name")
-    stuck: bool = Field(False, description="only runs that wait, are paused, or are half undone")
+    stuck: bool = Field(
+        False,
+        description="only runs that wait, are paused, are half undone, or failed in the last day",
+    )
 
 
 class AuditFilter(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -35,8 +35,12 @@ ORCHESTRATION_COLUMNS = {
 }
 RUN_COLUMNS = {"startedAt": "r.started_at", "completedAt": "r.completed_at", "status": "r.status"}
 
-# As in the partial index.
-_STUCK = "(status IN ('WAITING', 'UNDO_FAILED') OR paused_by IS NOT NULL)"
+# The first line as in the partial index. What a user has cancelled, undone or retried since has
+# another cause, or none.
+_STUCK = """(status IN ('WAITING', 'UNDO_FAILED') OR paused_by IS NOT NULL
+    OR (status IN ('FAILED', 'UNDONE') AND cause IN ('FAILURE', 'DEADLINE')
+        AND completed_at > $6))"""
+FAILED_FOR = timedelta(days=1)  # so long a run that failed needs attention
 _WORKERS = """(SELECT count(*) FROM orchestration_step_template s JOIN worker_registration w
     ON w.orch_name = t.orch_name AND w.step_name = s.step_name WHERE s.template_id = t.id)"""
 _STEPS = "(SELECT count(*) FROM orchestration_step_template s WHERE s.template_id = t.id)"
@@ -122,22 +126,23 @@ async def runs(
     name: str | None = None,
     part: str | None = None,
     status: str | None,
-    stuck: bool = False,
+    stuck_at: datetime | None = None,
     since: datetime | None,
     until: datetime | None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return a page of runs, and their number: of one orchestration, or of names with `part`.
 
-    `stuck`: only those that need an operator.
+    `stuck_at`: only those that need an operator at that time.
     """
     where = """FROM orchestration_run r WHERE ($1::text IS NULL OR orch_name = $1)
         AND ($2::text IS NULL OR strpos(lower(orch_name), lower($2)) > 0)
         AND ($3::text IS NULL OR status = $3)
         AND ($4::timestamptz IS NULL OR started_at >= $4)
         AND ($5::timestamptz IS NULL OR started_at <= $5)"""
-    if stuck:
+    given: tuple[object, ...] = (name, part, status, since, until)
+    if stuck_at is not None:
         where += f" AND {_STUCK}"
-    given = (name, part, status, since, until)
+        given = (*given, stuck_at - FAILED_FOR)
     total = await db.fetchval(f"SELECT count(*) {where}", *given)
     rows = await db.fetch(
         f"""SELECT orch_name AS "orchName", flow_id::text AS "executionId", status, reason,

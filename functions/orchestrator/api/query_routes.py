@@ -36,8 +36,12 @@ from functions.orchestrator.api.parameters import (
     run_of,
 )
 from functions.orchestrator.api.problems import documented
+from functions.orchestrator.decide.model import RunStatus
 from functions.orchestrator.decide.undo import plan
+from functions.orchestrator.decide.waiting_reason import waiting_for
+from functions.orchestrator.engine import run_store
 from functions.orchestrator.engine.run_store import Stored
+from functions.orchestrator.orchestrator import Orchestrator
 
 router = APIRouter(prefix="/api", tags=["reading"])
 
@@ -99,9 +103,10 @@ async def executions(
 
 @router.get("/executions", response_model=FoundPage, responses=documented(422))
 async def all_executions(ctx: Ctx, query: Annotated[ExecutionSearch, Query()]) -> Any:
-    """The runs of all orchestrations; `stuck` means those that wait for a user."""
+    """The runs of all orchestrations; `stuck` means those that need a user's attention."""
     page = query.at(query.sort_by)
-    rows, total = await _runs(ctx, query, page, part=query.orch_name, stuck=query.stuck)
+    stuck_at = ctx.now() if query.stuck else None
+    rows, total = await _runs(ctx, query, page, part=query.orch_name, stuck_at=stuck_at)
     return listed(rows, total, page)
 
 
@@ -114,15 +119,23 @@ async def execution_by_id(flow_id: FlowId, ctx: Ctx) -> ExecutionDetail:
 async def _runs(
     ctx: Ctx, query: ExecutionList | ExecutionSearch, page: queries.Page, **which: Any
 ) -> tuple[list[dict[str, Any]], int]:
-    async with ctx.store.connection() as connection:
-        return await queries.runs(
-            connection,
+    known = ctx.part(Orchestrator).engine.known
+    async with ctx.store.transaction() as tx:
+        await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        rows, total = await queries.runs(
+            tx,
             page,
             status=query.status,
             since=query.from_date,
             until=query.to_date,
             **which,
         )
+        going = [UUID(row["executionId"]) for row in rows if not RunStatus(row["status"]).ended]
+        found = await run_store.read_all(tx, known, going)
+    for row in rows:
+        stored = found.get(UUID(row["executionId"]))
+        row["waitingFor"] = waiting_for(stored.run, stored.workers) if stored else None
+    return rows, total
 
 
 @router.get(

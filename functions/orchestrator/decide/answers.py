@@ -154,7 +154,7 @@ def started_again(step: Step) -> Step:
     again = step._replace(due_at=None, error=None)
     match step.status:
         case StepStatus.DO_FAIL | StepStatus.SKIPPED:
-            return again._replace(status=StepStatus.PENDING, base=step.attempt)
+            return again._replace(status=StepStatus.PENDING, base=step.attempt, completed_at=None)
         case StepStatus.UNDO_SUCCESS:
             return again._replace(
                 status=StepStatus.PENDING,

@@ -31,7 +31,9 @@ class Draft:
         self.audits: list[Audit] = []
 
     def set(self, name: str, **changes: Any) -> Step:
-        """Change a step."""
+        """Change a step; one that fails has ended."""
+        if changes.get("status") is StepStatus.DO_FAIL:
+            changes.setdefault("completed_at", self.world.now)
         step = self.steps[name] = self.steps[name]._replace(**changes)
         return step
 

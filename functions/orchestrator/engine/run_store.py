@@ -46,7 +46,7 @@ class Template:
 
 
 _STEP_COLUMNS = ", ".join(f"s.{name}" for name in STEP_COLUMNS)
-_READ = "SELECT * FROM orchestration_run WHERE flow_id = $1"
+_READ = "SELECT * FROM orchestration_run WHERE flow_id = ANY ($1)"
 
 
 def _lock(how: str) -> str:
@@ -61,8 +61,12 @@ _LOCK, _LOCK_FREE = _lock(""), _lock("SKIP LOCKED")
 
 async def read(tx: Connection, known: Known, flow_id: UUID) -> Stored | None:
     """Read a run in one snapshot, without locks; in a transaction."""
-    rows = await tx.fetch(_READ, flow_id)
-    return (await _stored(tx, known, rows)).get(flow_id)
+    return (await read_all(tx, known, [flow_id])).get(flow_id)
+
+
+async def read_all(tx: Connection, known: Known, flow_ids: Sequence[UUID]) -> dict[UUID, Stored]:
+    """Read runs as `read` does."""
+    return await _stored(tx, known, await tx.fetch(_READ, flow_ids) if flow_ids else [])
 
 
 async def lock(

@@ -1,0 +1,50 @@
+"""What a user may do with a run, what each action does, and what is to be done first."""
+
+from __future__ import annotations
+
+from functions.console.ask import Row
+
+ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
+UNDOABLE = ("COMPLETED", "FAILED")
+
+# What each action is called and does. Undo has a plan that is shown first.
+ACTIONS = {
+    "undo": ("Undo", "What the finished steps did is taken back, step by step."),
+    "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
+    "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
+    "resume": ("Resume", "It goes on from where it was paused."),
+    "cancel": ("Cancel", "It stops, and what was done is undone."),
+}
+
+_ADVICE = {
+    "WAITING": "Start the service that is the worker of each step named above, or have it register "
+    "for it; the run then goes on by itself.",
+    "FAILED": "Mend what the reason names, then retry the run.",
+    "UNDO_FAILED": "Mend the service whose step was not undone, then retry the run.",
+}
+
+
+def allowed(found: Row, *, undoes: bool) -> list[str]:
+    """The actions that change something about a run; `undoes`: an undo would take a step back.
+
+    >>> run = {"status": "FAILED", "pausedBy": None}
+    >>> allowed(run, undoes=False), allowed(run, undoes=True)
+    (['retry'], ['retry', 'undo'])
+    """
+    status = found["status"]
+    if status not in ENDED:
+        going = ["resume"] if found["pausedBy"] else ["pause"]
+        return going if status == "UNDOING" else [*going, "cancel"]
+    undo = ["undo"] if undoes else []
+    return undo if status == "COMPLETED" else ["retry", *undo]
+
+
+def advice(found: Row) -> str:
+    """What to do about a run that needs attention; empty for any other.
+
+    >>> advice({"status": "WAITING", "pausedBy": "alice"})
+    'Resume the run once what it was paused for is settled.'
+    """
+    if found["pausedBy"]:
+        return "Resume the run once what it was paused for is settled."
+    return _ADVICE.get(found["status"], "")
