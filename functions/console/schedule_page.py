@@ -14,7 +14,14 @@ from functions.console.ask import Ask, Row
 from functions.console.pages import Page
 from functions.console.panels import NotHere, Panel, Query
 from functions.console.ping_sources import coming, described, source_of
-from functions.console.schedules import LOOKED_BACK, is_under_way, needs_attention, why_late
+from functions.console.schedules import (
+    LOOKED_BACK,
+    is_under_way,
+    known_since,
+    needs_attention,
+    was_due,
+    why_late,
+)
 from functions.kit.clients import path
 from functions.kit.errors import NotFound
 
@@ -51,7 +58,16 @@ async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
     late = why_late(row) if needs_attention(row) else ""
     policies = {key.partition("/")[2]: value for key, value in found["policy"].items()}
     running = is_under_way(newest[0] if newest else None)
-    return {"row": row, "ledger": found, "late": late, "policies": policies, "running": running}
+    since = now - LOOKED_BACK
+    return {
+        "row": row,
+        "ledger": found,
+        "late": late,
+        "policies": policies,
+        "running": running,
+        "was_due": was_due(found, since),
+        "begun": next(iter(known_since([{"name": name, "ledger": found}], since)), None),
+    }
 
 
 async def following(ask: Ask, query: Query) -> Mapping[str, Any]:

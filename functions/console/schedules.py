@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.routing import Route
@@ -35,20 +35,40 @@ LOOKED_BACK = timedelta(days=7)
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
     rows, away = await statuses(ask, with_last_tick=True)
     rows.sort(key=lambda row: row["next"] or ask.ctx.now() + timedelta(days=3650))
-    return {"schedules": rows, "away": away, "verdict": verdict(rows)}
+    since = ask.ctx.now() - LOOKED_BACK
+    return {
+        "schedules": rows,
+        "away": away,
+        "verdict": verdict(rows, since),
+        "known": known_since(rows, since),
+    }
 
 
-def verdict(rows: Sequence[Row]) -> tuple[str, str]:
-    """In a sentence, with its tone: was everything handled that was due in the last seven days?
+def known_since(rows: Sequence[Row], since: datetime) -> dict[datetime, list[str]]:
+    """The schedules of which the ledger does not know all since then, by when it began."""
+    found: dict[datetime, list[str]] = {}
+    for row in rows:
+        begun = instant((row["ledger"] or {}).get("known_since"))
+        if begun is not None and begun > since:
+            found.setdefault(begun, []).append(row["name"])
+    return found
 
-    >>> well = {"name": "a", "overdue": None, "unknown": False, "unsuccessful": []}
-    >>> verdict([well])
+
+def verdict(rows: Sequence[Row], since: datetime) -> tuple[str, str]:
+    """In a sentence, with its tone: was everything handled that was due since then?
+
+    >>> monday = datetime.fromisoformat("2026-03-02T00:00Z")
+    >>> ran = {"last_due": "2026-03-03T14:00:00Z"}
+    >>> well = {"name": "a", "overdue": None, "unknown": False, "unsuccessful": [], "ledger": ran}
+    >>> verdict([well], monday)
     ('good', 'All that was due was handled.')
-    >>> verdict([well | {"unsuccessful": [{"state": "missed"}]}])[1]
+    >>> verdict([well, well | {"name": "b", "ledger": {"last_due": None}}], monday)[1]
+    'All that was due was handled. Nothing was due of b.'
+    >>> verdict([well | {"unsuccessful": [{"state": "missed"}]}], monday)[1]
     'Not everything that was due was handled: a (1 missed).'
-    >>> verdict([well | {"last_tick": {"state": "sent"}}])[1]
+    >>> verdict([well | {"last_tick": {"state": "sent"}}], monday)[1]
     'Under way: a; all else that was due was handled.'
-    >>> verdict([well | {"not_followed": "annotation schedules.dsm.io/gap: ..."}])[1]
+    >>> verdict([well | {"not_followed": "annotation schedules.dsm.io/gap: ..."}], monday)[1]
     'Not everything that was due was handled: a (not followed).'
     """
     if late := [f"{row['name']} ({why_late(row)})" for row in rows if needs_attention(row)]:
@@ -63,7 +83,17 @@ def verdict(rows: Sequence[Row]) -> tuple[str, str]:
             "wait",
             f"Under way: {', '.join(running)}; all else that was due was handled.",
         )
-    return "good", "All that was due was handled."
+    idle = [row["name"] for row in rows if row["ledger"] and not was_due(row["ledger"], since)]
+    if len(idle) == len(rows):
+        return "wait", "Nothing was due."
+    rest = f" Nothing was due of {', '.join(idle)}." if idle else ""
+    return "good", f"All that was due was handled.{rest}"
+
+
+def was_due(kept: Row, since: datetime) -> bool:
+    """Has a nominal time of the ledger come since then? A user's run is none."""
+    due = instant(kept["last_due"])
+    return due is not None and due > since
 
 
 def is_under_way(tick: Row | None) -> bool:

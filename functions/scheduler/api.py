@@ -266,6 +266,8 @@ def _schedule(one: Ledger) -> dict[str, Any]:
         "removed": one.removed,
         "pause": schedule_rows.pause_json(one.schedule.pause),
         "reconciled_until": one.schedule.reconciled_until,
+        "known_since": one.known_since,
+        "last_due": one.last_due,
         "open": list(map(_tick, one.schedule.open)),
     }
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A schedule as its rows have it; `policy` are the annotations of its newest version."""
+    """A schedule as its rows have it; `policy` are the annotations of its newest version.
+
+    `known_since`: before, the ledger knows nothing of it. `last_due`: the latest nominal time that
+    came by its expression, not by a user; None where none has come.
+    """
 
     schedule: Schedule
     revision: int
@@ -28,6 +32,8 @@ class Ledger:
     removed: bool
     problem: str
     policy: Mapping[str, str]
+    known_since: datetime
+    last_due: datetime | None
 
     @property
     def version(self) -> Version:
@@ -44,7 +50,11 @@ class Ledger:
 async def load(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Ledger]:
     """The schedules that have a PingSource, or those that are named, with what is still open."""
     rows = await connection.fetch(
-        """SELECT * FROM schedule
+        """SELECT *,
+               (SELECT min(valid_from) FROM schedule_version WHERE schedule = name) AS known_since,
+               (SELECT nominal FROM tick WHERE schedule = name AND origin <> 'user'
+                AND nominal <= reconciled_until ORDER BY nominal DESC LIMIT 1) AS last_due
+           FROM schedule
            WHERE CASE WHEN $1::text[] IS NULL THEN NOT removed ELSE name = ANY ($1) END
            ORDER BY name""",
         None if names is None else list(names),
@@ -97,6 +107,8 @@ async def load(connection: Connection, names: Sequence[str] | None = None) -> di
             removed=row["removed"],
             problem=row["problem"],
             policy=versions[row["name"]][-1]["policy"],
+            known_since=row["known_since"],
+            last_due=row["last_due"],
         )
         for row in rows
     }

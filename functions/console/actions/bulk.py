@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.console import dead_letters, jobs, orchestrations
-from functions.console.actions import orchestration_actions
+from functions.console import dead_letters, jobs, orchestrations, run_actions
 from functions.console.ask import Ask, Row
 from functions.console.formatting import count
 from functions.console.pages import endpoint
@@ -74,10 +73,7 @@ KINDS = {
     "runs": Kind(
         "run",
         "/orchestrations",
-        {
-            name: orchestration_actions.ACTIONS[name]
-            for name in ("retry", "pause", "resume", "cancel")
-        },
+        {name: run_actions.ACTIONS[name] for name in ("retry", "pause", "resume", "cancel")},
         _run_page,
         _run,
     ),

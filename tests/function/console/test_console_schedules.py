@@ -56,7 +56,7 @@ async def test_the_list_says_what_is_coming_and_what_was_missed(
     world: World, client: httpx.AsyncClient
 ) -> None:
     page = (await client.get("/schedules/panels/schedules")).text
-    assert "All that was due was handled." in page
+    assert "Nothing was due." in page
     assert 'data-part="schedules" data-refresh=' in page
     await a_lost_week(world)
     page = (await client.get("/schedules/panels/schedules")).text
@@ -64,6 +64,32 @@ async def test_the_list_says_what_is_coming_and_what_was_missed(
     assert "Tue 10 Mar 2026, 08:30" in page
     assert f'href="{AT}"' in page
     assert ">done</span>" in page
+
+
+async def test_the_sentence_on_a_week_says_since_when_it_is_known_and_what_was_due(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    assert (await press(client, f"{AT}/run")).status_code == 303
+    await world.cluster.relayed()
+    await world.work()
+    await world.wake(MONDAY + MINUTE)
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert "asked for by local" in page
+    assert "Nothing was due. Known only since <time" in page  # a user's run was not due
+    assert ">2 Mar 2026 00:00:00</time>: sprint-report." in page
+    one = await panel(client, "schedule")
+    assert re.search(r"Nothing was due since .*2 Mar 2026 00:00:00</time>, when the ledger", one)
+    await world.wake(MONDAY + 14 * HOUR + 30 * MINUTE)
+    await world.work()
+    await world.wake(MONDAY + 14 * HOUR + 31 * MINUTE)
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert "All that was due was handled. Known only since <time" in page
+    one = await panel(client, "schedule")
+    assert re.search(r"All that was due since .*when the ledger began, was handled", one)
+    world.ping("yearly", "0 0 1 1 *", missed="latest")
+    await world.wake(MONDAY + 15 * HOUR)
+    page = (await client.get("/schedules/panels/schedules")).text
+    assert "All that was due was handled. Nothing was due of yearly." in page
 
 
 async def test_a_schedule_names_each_time_in_both_zones_with_state_and_reason(
