@@ -61,7 +61,8 @@ def describe(row: JobRow, decision: QueueDecision, *, with_report: bool = False)
         "started_at": _format_time(row.started_at),
         "ended_at": _format_time(row.ended_at),
         "superseded_by": row.superseded_by or row.ending.get("superseded_by"),
-        "exit_code": row.ending.get("exit_code"),
+        # Of a Job that succeeded Kubernetes tells no more than that: its containers exited with 0.
+        "exit_code": 0 if row.state == "succeeded" else row.ending.get("exit_code"),
         "pod_reason": row.ending.get("pod_reason"),
         "blocked": row.ending.get("blocked") or [],
         "last_lines": row.ending.get("log") or [],

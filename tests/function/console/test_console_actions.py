@@ -246,6 +246,23 @@ class TestJobs:
             assert states[second[6:]] == "cancelled"
             assert states[first[6:]] in ("starting", "running", "succeeded")
 
+    async def test_one_that_ended_has_its_exit_code_and_is_found_by_the_status_it_shows(
+        self, cluster: Cluster, functions_database: str, tmp_path: Path
+    ) -> None:
+        async with job_world(cluster, functions_database, tmp_path) as world:
+            cluster.deploy(console, LOCAL)
+            await world.tell(run_python("print(1)"))
+            await world.until("queued", "started", "succeeded")
+            (job,) = await world.jobs()
+            async with browser(cluster) as client:
+                panel = (await client.get(f"/jobs/{job['job_id']}/panels/job")).text
+                page = (await client.get("/jobs?state=succeeded")).text
+        assert "Ended: exit code 0" in panel
+        assert "<dt>Exit code</dt><dd>0</dd>" in panel
+        assert '<option value="succeeded" selected>ended, exit code 0</option>' in page
+        assert f'href="/jobs/{job["job_id"]}"' in page
+        assert '<span class="chip calm">ended</span>' in page
+
     async def test_budgets_and_costs_are_shown(
         self, cluster: Cluster, functions_database: str, tmp_path: Path
     ) -> None:
