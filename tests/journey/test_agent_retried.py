@@ -21,14 +21,14 @@ from tests.support.warm_data import OVERLAY, WarmData
 pytestmark = [pytest.mark.slow]
 
 
-def overlay(folder: Path, *patches: object) -> Path:
-    """The laptop's, with an agent that halts."""
+def overlay(folder: Path, *patches: object, agent: str = "tests.support.halting_agent") -> Path:
+    """The laptop's, with an agent of ours: one that halts."""
     on_top_of(OVERLAY, folder, *patches)
-    agent = {
-        "command": ["python", "-m", "tests.support.halting_agent"],
+    image = {
+        "command": ["python", "-m", agent],
         "workingDir": os.path.relpath(ROOT, folder),
     }
-    images = {"images": {"dsm-sample-agent": agent}}
+    images = {"images": {"dsm-sample-agent": image}}
     (folder / "knative-local.yaml").write_text(yaml.safe_dump(images))
     return folder
 

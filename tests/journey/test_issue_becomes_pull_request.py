@@ -82,12 +82,15 @@ class Story:
 
 
 @asynccontextmanager
-async def story_of(data: Path, folder: Path, overlay: Path = OVERLAY) -> AsyncIterator[Story]:
+async def story_of(
+    data: Path, folder: Path, overlay: Path = OVERLAY, *arguments: str
+) -> AsyncIterator[Story]:
     async with httpx.AsyncClient() as no_receiver:
         github = GithubStandIn(lambda: datetime.now(UTC), no_receiver, "", folder=folder)
         github.git.create(REPOSITORY, FILES)
         async with listening(github) as url:
-            with local_knative(overlay, data, "--map", f"github.dsm={url}") as knative:
+            github_at = ("--map", f"github.dsm={url}")
+            with local_knative(overlay, data, *github_at, *arguments) as knative:
                 async with knative.client("webhook-receiver") as receiver:
                     secret = knative.secret("dsm/webhook-secrets", "github")
                     github.reaches(receiver, secret)
