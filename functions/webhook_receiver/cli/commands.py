@@ -42,7 +42,8 @@ def main(
     if not given.secret:
         print(
             "no secret: set WEBHOOK_SECRET or give --secret; it is the key `cli` of the Secret "
-            "webhook-secrets, on a laptop: python -m knative.local secrets webhook-secrets cli",
+            "webhook-secrets, on a laptop: "
+            ".venv/bin/python -m knative.local secrets webhook-secrets cli",
             file=sys.stderr,
         )
         return 2
