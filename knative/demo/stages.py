@@ -95,6 +95,7 @@ class Demo:
 
     async def fire(self, schedule: str, complete: Callable[[], Awaitable[bool]]) -> None:
         """Fire a schedule and wait until it is settled and `complete` returns true."""
+        self.print_line(f"schedule {schedule} is due")
         tick = await self.runtime.clock.fire(self.runtime.clock.find(schedule))
         if not tick.accepted:
             raise Failure(f"the broker did not accept the tick of {schedule}")

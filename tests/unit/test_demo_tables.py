@@ -1,10 +1,10 @@
-"""The morning's tables show foreign words as they are."""
+"""The morning's tables show foreign words as they are, and its lines are about the morning."""
 
 from __future__ import annotations
 
 import io
 
-from knative.demo import tables
+from knative.demo import messages, tables
 from knative.demo.console import Console
 
 
@@ -31,3 +31,10 @@ def test_a_sprint_that_has_just_begun_comes_before_projects_without_one() -> Non
     out = io.StringIO()
     Console(file=out, width=100).print(tables.report({"sprints": rows}))
     assert [line.split()[0] for line in out.getvalue().splitlines()[2:]] == ["B", "A"]
+
+
+def test_a_sweep_that_is_due_meanwhile_is_no_line_of_the_morning() -> None:
+    sweep = {"type": "dev.knative.sources.ping", "schedule": "saga-sweep", "subject": None}
+    assert messages.line({"attributes": sweep, "data": {}}) is None
+    other = {"type": "order.placed", "subject": "7"}
+    assert messages.line({"attributes": other, "data": {}}) == "order.placed of 7"
