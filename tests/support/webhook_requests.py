@@ -71,7 +71,7 @@ TASK = {
     },
 }
 
-_NUMBERS = itertools.count()
+_NUMBERS = itertools.count(1)
 
 Post = tuple[str, dict[str, str], bytes]
 
