@@ -68,8 +68,8 @@ def python_of(home: Path, checkout: Path) -> Path:
 
 @pytest.fixture
 def checkout(home: Path) -> Path:
-    """What git has committed, in a folder with a blank in its name."""
-    place = home / "a b"
+    """What git has committed, in a folder with a blank and a percent sign in its name."""
+    place = home / "a b%41"
     place.mkdir()
     archive = subprocess.run(
         ["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True

@@ -145,9 +145,12 @@ def _upgrade(connection: Connection, owner: Owner) -> None:
     if _is_there(owner, table.get_current_revision()):
         return
     config = Config()
-    config.set_main_option("script_location", str(HERE / "alembic"))
-    config.set_main_option("version_locations", str(owner.migrations))
-    config.set_main_option("path_separator", "os")
+    for option, path in (
+        ("script_location", HERE / "alembic"),
+        ("version_locations", owner.migrations),
+    ):
+        config.set_main_option(option, str(path).replace("%", "%%"))  # as ConfigParser escapes it
+    config.set_main_option("path_separator", "newline")
     config.attributes |= {"connection": connection, "version_table": owner.version_table}
     command.upgrade(config, "head")
 

@@ -24,15 +24,16 @@ from functions.kit.durable.database import Store
 from functions.kit.durable.inbox import Answered, Key, add, once
 from functions.kit.settings import DatabaseSettings
 from tests.conftest import MakeDatabase, MakeMigrated
+from tests.support.repository import ROOT
 
 ORCHESTRATOR = migrate.owners()["orchestrator"]
 
 
-def run(url: str, *owners: str) -> subprocess.CompletedProcess[str]:
+def run(url: str, *owners: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """What the Job of an image does."""
     command = [sys.executable, "-m", "functions.kit.durable.migrate", *owners]
     env = {**os.environ, "DATABASE_URL": url}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
 
 
 async def at(url: str, table: str) -> str | None:
@@ -48,6 +49,18 @@ async def later_images_schema(url: str, table: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(f"UPDATE {table} SET version_num = '9999'")
     await connection.close()
+
+
+async def test_the_code_may_lie_in_a_folder_of_any_name(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    place = tmp_path / "it's 100%41 a:b #ü"
+    ignored = shutil.ignore_patterns("__pycache__", "static")
+    shutil.copytree(migrate.FUNCTIONS, place / "functions", ignore=ignored)
+    url = await make_database()
+    done = await asyncio.to_thread(run, url, "orchestrator", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert await at(url, "orchestrator_version") == ORCHESTRATOR.head
 
 
 @pytest.mark.parametrize("newer", ["kit_version", "orchestrator_version"])
