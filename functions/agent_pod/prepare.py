@@ -117,7 +117,7 @@ def _prepare(places: Places) -> None:
         git(*shallow, f"{source}:{BASE}", env=token, at=places.git)
     git("init", "--quiet", f"--initial-branch={branch}", str(places.repository))
     own = places.repository / ".git"
-    git("fetch", "--quiet", "--depth=1", f"file://{places.git}", BASE, at=own)
+    git("fetch", "--quiet", "--depth=1", places.git.absolute().as_uri(), BASE, at=own)
     for name, value in (
         ("user.name", str(given["author_name"])),
         ("user.email", str(given["author_email"])),

@@ -52,9 +52,10 @@ async def agent(demo: Demo) -> None:
         demo.print_line(f"issue {REPOSITORY}#{number} gets the label agent")
         job = await _ended(demo, f"{REPOSITORY}#{number}")
         outcome = await _outcome(github, number)
-    demo.print_line(await _who_worked(demo, job["job_id"]))
     if not outcome["pulls"]:
-        raise Failure(f"job {job['job_id']} {job['state']}, no pull request: {job['last_lines']}")
+        why = job["reason"] or job["last_lines"]
+        raise Failure(f"job {job['job_id']} {job['state']}, no pull request: {why}")
+    demo.print_line(await _who_worked(demo, job["job_id"]))
     for pull in outcome["pulls"]:
         draft = "draft pull request" if pull["draft"] else "pull request"
         demo.print_line(f"{draft} #{pull['number']}: {pull['title']} ({pull['branch']})")

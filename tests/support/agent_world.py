@@ -129,7 +129,7 @@ class AgentWorld:
                 **claims,
             }
         )
-        home = self.folder / f"pod-{len(self._pods)}"
+        home = self.folder / f"pod {len(self._pods)} %41"  # as a checkout may be named
         (home / "collected").mkdir(parents=True)
         now = self.clock()
         token = job_grant.signed(grant, KEY, now, now + timedelta(hours=2))
