@@ -48,10 +48,10 @@ class Tab:
         self.console = console
         self.complaints: list[str] = []
         page.set_default_timeout(TIMEOUT_MS)
-        page.on("console", self._heard)
+        page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_message(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 

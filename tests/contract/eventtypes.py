@@ -13,7 +13,14 @@ from typing import Any
 import yaml
 
 from functions.events.base import Event, Request
-from tests.support.repository import GOLDEN, KNATIVE, all_folders, event_types, listeners, speakers
+from tests.support.repository import (
+    GOLDEN,
+    KNATIVE,
+    all_folders,
+    event_types,
+    listeners,
+    producers_of,
+)
 
 BASE = KNATIVE / "base" / "eventtypes.yaml"
 DSM = KNATIVE / "components" / "dsm" / "eventtypes.yaml"
@@ -35,7 +42,7 @@ def files() -> dict[Path, str]:
 
 
 def _is_of_dsm(kind: type[Event]) -> bool:
-    produced_by = [all_folders()[name].parent.name for name in speakers(kind)]
+    produced_by = [all_folders()[name].parent.name for name in producers_of(kind)]
     return bool(produced_by) and set(produced_by) == {"dsm"}
 
 

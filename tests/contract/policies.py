@@ -23,8 +23,8 @@ from tests.support.repository import (
     event_types,
     function_folders,
     of_kind,
+    producers_of,
     services,
-    speakers,
     spec,
 )
 
@@ -74,7 +74,7 @@ def producers() -> dict[str, list[type[Event]]]:
             if folder in function_folders():
                 kinds = list(spec(folder).emits)
             else:
-                kinds = [kind for kind in event_types() if folder in speakers(kind)]
+                kinds = [kind for kind in event_types() if folder in producers_of(kind)]
             kinds = [kind for kind in kinds if kind.type != "dev.knative.sources.ping"]
             kinds += ASKED_OVER_HTTP.get(name, [])
             if kinds or name in ANYTHING:

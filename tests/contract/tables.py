@@ -25,7 +25,7 @@ from tests.support.repository import (
     function_folders,
     listeners,
     of_kind,
-    speakers,
+    producers_of,
     spec,
     triggers,
 )
@@ -50,7 +50,7 @@ def events() -> str:
             f"`{kind.type}{'.*' if kind.family else ''}`",
             _first_line(kind),
             ", ".join(f"`{name}`" for name in kind.model_fields),
-            ", ".join(map(_dashed, speakers(kind))) or _outside(kind),
+            ", ".join(map(_dashed, producers_of(kind))) or _outside(kind),
             ", ".join(map(_dashed, listeners(kind))) or "any subscriber",
         ]
         for kind in event_types()
@@ -63,12 +63,12 @@ def functions() -> str:
     rows = []
     for name in function_folders():
         declared = spec(name)
-        heard = [f"`{kind.type}`" for kind in declared.inputs if kind is not AnyEvent]
+        consumed = [f"`{kind.type}`" for kind in declared.inputs if kind is not AnyEvent]
         if AnyEvent in declared.inputs:
-            heard.append("any event")
+            consumed.append("any event")
         output = [f"`{kind.type}`" for kind in declared.emits]
         about = declared.about.partition("\n")[0]
-        rows.append([_dashed(name), about, ", ".join(heard), ", ".join(output) or "nothing"])
+        rows.append([_dashed(name), about, ", ".join(consumed), ", ".join(output) or "nothing"])
     return _table(["function", "what it does", "consumes", "produces"], rows)
 
 
@@ -145,14 +145,14 @@ def _facts() -> Iterator[str]:
         if kind is ScheduleDue:
             continue
         word = _short(kind)
-        sayers = [_dashed(name) for name in speakers(kind)]
-        if not sayers:
-            sayers = ["user((user))" if issubclass(kind, Request) else "knative((Kubernetes))"]
-        for sayer in sayers:
-            for hearer in map(_dashed, listeners(kind)):
-                yield f"{sayer} -- {word} --> {hearer}"
+        produced_by = [_dashed(name) for name in producers_of(kind)]
+        if not produced_by:
+            produced_by = ["user((user))" if issubclass(kind, Request) else "knative((Kubernetes))"]
+        for producer in produced_by:
+            for consumer in map(_dashed, listeners(kind)):
+                yield f"{producer} -- {word} --> {consumer}"
             if not listeners(kind):
-                yield f"{sayer} -- {word} --> anybody((anybody))"
+                yield f"{producer} -- {word} --> anybody((anybody))"
 
 
 def _everything() -> Iterator[str]:

@@ -28,8 +28,8 @@ from tests.support.repository import (
     function_folders,
     named,
     of_kind,
+    producers_of,
     services,
-    speakers,
     spec,
     triggers,
 )
@@ -98,12 +98,14 @@ def test_a_trigger_of_ticks_names_its_schedules(trigger: Trigger) -> None:
 
 @pytest.mark.parametrize("kind", [pytest.param(k, id=k.type) for k in event_types()])
 def test_what_is_consumed_has_a_producer(kind: type[Event]) -> None:
-    heard = [name for name in function_folders() if kind in spec(name).inputs]
-    if not heard or issubclass(kind, Request):
+    consumers = [name for name in function_folders() if kind in spec(name).inputs]
+    if not consumers or issubclass(kind, Request):
         return
     others = ("dev.knative.sources.ping", "dev.knative.apiserver")
     outside = kind.type.startswith(others) and _sources(kind)  # Knative's own sources
-    assert speakers(kind) or outside, f"{heard} wait for {kind.type}, which nobody says"
+    assert producers_of(kind) or outside, (
+        f"{consumers} wait for {kind.type}, which nothing produces"
+    )
 
 
 @pytest.mark.parametrize("source", named(of_kind("PingSource", "sources")))
@@ -120,8 +122,8 @@ def test_a_schedule_is_named_and_heard(source: Manifest) -> None:
         }
     )
     # Who consumes everything knows its own schedule by its name.
-    heard = any(t.service == name if t.everything else _consumes(t, name) for t in triggers())
-    assert heard, "nobody hears it"
+    consumed = any(t.service == name if t.everything else _consumes(t, name) for t in triggers())
+    assert consumed, "nothing consumes it"
 
 
 @pytest.mark.parametrize("source", named(of_kind("PingSource", "sources")))
@@ -154,8 +156,8 @@ def _database(service: str) -> Manifest:
 @pytest.mark.parametrize("name", [n for n in function_folders() if ScheduleDue in spec(n).inputs])
 def test_a_function_takes_the_ticks_that_its_triggers_bring_and_no_others(name: str) -> None:
     mine = (t for t in triggers() if t.service == name.replace("_", "-"))
-    heard = {p.text + ("*" if p.prefix else "") for t in mine for p in t.schedules}
-    assert set(spec(name).schedules) in (heard, {"*"})
+    consumed = {p.text + ("*" if p.prefix else "") for t in mine for p in t.schedules}
+    assert set(spec(name).schedules) in (consumed, {"*"})
 
 
 def test_each_trigger_leads_to_a_type_that_exists() -> None:

@@ -224,7 +224,7 @@ def listeners(kind: type[Event]) -> list[str]:
     return sorted(by_type | {t.service.replace("-", "_") for t in named if kind in consumes(t)})
 
 
-def speakers(kind: type[Event]) -> list[str]:
+def producers_of(kind: type[Event]) -> list[str]:
     """Who emits an event class: functions that declare it, services that make it."""
     functions = function_folders()
     declared = [name for name in functions if kind in spec(name).emits]

@@ -290,7 +290,7 @@ class LocalBroker(Queries):
                 for delivery in deliveries:
                     self._launch(delivery)
                 if self._watchers:
-                    self._watchers.tell(Change(seq, event.attributes["type"]))
+                    self._watchers.publish(Change(seq, event.attributes["type"]))
             completion.finish(ok=error is None)
             if self._paused:
                 completion.release(ok=self._durable and error is None)
@@ -344,7 +344,7 @@ class LocalBroker(Queries):
         self, delivery: PendingDelivery, event: Event, status: int | None, reason: str | None
     ) -> None:
         if self._watchers:
-            self._watchers.tell(
+            self._watchers.publish(
                 Change(
                     delivery.seq,
                     event.attributes["type"],

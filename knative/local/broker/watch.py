@@ -17,7 +17,7 @@ class Watchers:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def tell(self, change: Change) -> None:
+    def publish(self, change: Change) -> None:
         for queue in tuple(self._queues):
             if queue.qsize() < BACKLOG:
                 queue.put_nowait(change)

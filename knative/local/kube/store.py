@@ -148,7 +148,7 @@ class Store:
         if previous is not None:
             self._unindex(key, previous)
         self._index(key, body)
-        self._tell(Change(self.version, "MODIFIED" if previous else "ADDED", key, body, previous))
+        self._notify(Change(self.version, "MODIFIED" if previous else "ADDED", key, body, previous))
         return body
 
     def remove(self, key: Key) -> Object | None:
@@ -168,7 +168,7 @@ class Store:
             **previous,
             "metadata": {**previous["metadata"], "resourceVersion": str(self.version)},
         }
-        self._tell(Change(self.version, "DELETED", key, last, previous))
+        self._notify(Change(self.version, "DELETED", key, last, previous))
         return last
 
     def _index(self, key: Key, body: Object) -> None:
@@ -185,7 +185,7 @@ class Store:
             if not self._dependents[owner["uid"]]:
                 del self._dependents[owner["uid"]]
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         # A listener may write: its change waits, so that every listener gets them in order.
         self.history.append(change)
         self._untold.append(change)
