@@ -132,8 +132,12 @@ class Watch(logging.Handler):
             time.sleep(_LOOK_EVERY_S)
             began = self._began
             if began and not self._seen and time.perf_counter() - began > _LOOK_EVERY_S:
-                stack = traceback.extract_stack(sys._current_frames()[self._thread])
-                places = [f"{at.filename}:{at.lineno}" for at in stack if at.filename[:1] == "/"]
+                # No sources are read for it: that would outlast the turn.
+                stack = [*traceback.walk_stack(sys._current_frames()[self._thread])][::-1]
+                places = [f"{at.f_code.co_filename}:{line}" for at, line in stack]
+                places = [place for place in places if place[:1] == "/"]
+                if self._began != began:
+                    continue  # another turn by now
                 ours = any(place.startswith(self._within) for place in places)
                 self._ours = ours and not any(_FIXTURES in place for place in places)
                 self._seen = " > ".join(places[-12:])
