@@ -139,6 +139,7 @@ async def stage_of(
     row = _row(stage, "ok")
     row["asked"] = sum(other["runs"] for other in reported.values())
     row["asked_failed"] = sum(other["failed"] for other in reported.values())
+    row["failed_runs"] = sum(one.get("failed_runs", 0) for one in (mine, *reported.values()))
     if mine:
         row |= {name: mine[name] for name in ("runs", "took_ms", "last")}
     if stage.cause:
@@ -205,7 +206,17 @@ def judged(stage: Stage, sent: Mapping[str, Row], reported: Sequence[Row], now: 
 
 
 def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
-    """The day in one sentence, and its tone."""
+    """The day in one sentence, and its tone: no good one where what a user asked for failed."""
+    tone, sentence = _of_schedules(rows, is_today)
+    asked = {row["name"]: row["asked_failed"] for row in rows if row["asked_failed"]}
+    if not asked:
+        return tone, sentence
+    failed = f"{count(sum(asked.values()), 'event')} on request failed: {', '.join(asked)}."
+    return ("wait" if tone == "good" else tone), f"{sentence} {failed}"
+
+
+def _of_schedules(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
+    """What the schedules and their events caused, in one sentence, and its tone."""
     if bad := [f"{row['name']}: {row['detail']}" for row in rows if row["state"] == "failed"]:
         return "bad", f"Not all went well. {'; '.join(bad)}."
     if away := [row["name"] for row in rows if row["state"] == "away"]:
@@ -224,12 +235,13 @@ def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
         return "good", "The sprint report ran, and all went well; no daily scrum is due."
     if not scrum["runs"]:
         return "good", f"The sprint report ran; the daily scrums have not run yet{_when(scrum)}."
-    return "good", "The morning ran, and all of it went well."
+    return "good", "The morning ran, and all that was due went well."
 
 
 def _row(stage: Stage, state: str, detail: str = "") -> Row:
-    counts = {"runs": 0, "failed": 0, "asked": 0, "asked_failed": 0, "took_ms": None, "last": None}
-    return {"name": stage.name, "does": stage.does, "state": state, "detail": detail, **counts}
+    counts = dict.fromkeys(("runs", "failed", "asked", "asked_failed", "failed_runs"), 0)
+    row = {"name": stage.name, "does": stage.does, "state": state, "detail": detail}
+    return row | counts | {"took_ms": None, "last": None}
 
 
 def _when(row: Row) -> str:

@@ -69,7 +69,7 @@ async def summary(store: Store, function: str, wanted: Wanted) -> list[dict[str,
     """Of each type of event: how many runs, how long, and what failed and was not done since.
 
     `failed` counts events, not runs: one that was tried three times in vain is one. `detail` is
-    of the latest of them.
+    of the latest of them. `failed_runs` counts every run that failed, whatever followed.
     """
     async with store.connection() as connection:
         rows = await connection.fetch(
@@ -79,6 +79,7 @@ async def summary(store: Store, function: str, wanted: Wanted) -> list[dict[str,
                         AND inbox.source = run.source AND inbox.id = run.id) AS open
                     FROM run WHERE {_FITS})
                 SELECT type, count(*) AS runs, sum(took_ms) AS took_ms,
+                    count(*) FILTER (WHERE outcome = 'failed') AS failed_runs,
                     max(took_ms) AS slowest_ms, max(ended_at) AS last,
                     count(DISTINCT (source, id)) FILTER (WHERE open) AS failed,
                     (array_agg(detail ORDER BY ended_at DESC) FILTER (WHERE open))[1] AS detail

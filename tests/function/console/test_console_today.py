@@ -141,7 +141,7 @@ async def days(cluster: Cluster, functions_database: str, tmp_path: Path) -> Asy
 class TestMorning:
     async def test_a_morning_of_which_all_came_went_well(self, days: Days) -> None:
         await days.good_morning()
-        assert "The morning ran, and all of it went well." in await days.morning()
+        assert "The morning ran, and all that was due went well." in await days.morning()
 
     async def test_failures_behind_many_good_runs_are_seen(self, days: Days) -> None:
         await days.good_morning()
@@ -156,7 +156,7 @@ class TestMorning:
         early = MONDAY - timedelta(hours=3)
         await days.ran("sprint_report", "sprint-report@1", outcome="failed", times=3, at=early)
         await days.good_morning()
-        assert "all of it went well" in await days.morning()
+        assert "all that was due went well" in await days.morning()
 
     @pytest.mark.parametrize(
         ("lost", "message"),
@@ -180,8 +180,27 @@ class TestMorning:
         asked = "io.dsm.cycle.requested.v1"
         await days.ran("cycle_trigger", "NOBODY", asked, outcome="failed", times=4)
         page = await days.morning()
-        assert "all of it went well" in page
-        assert "4 on request; of what was asked, 1 failed" in page
+        assert "all that was due went well" in page
+        assert "and 4 on request" in page
+
+    async def test_what_failed_on_request_leaves_no_all_clear_and_counts_as_on_functions(
+        self, days: Days
+    ) -> None:
+        await days.good_morning()
+        assert 'class="good">The morning ran' in await days.morning()
+        asked, lately = "io.dsm.cycle.requested.v1", MONDAY - timedelta(minutes=5)
+        for number, times in enumerate((4, 2, 1)):
+            id = f"NOBODY-{number}"
+            await days.ran("cycle_trigger", id, asked, outcome="failed", times=times, at=lately)
+        await days.ran("cycle_trigger", "NOBODY-2", asked, at=lately)  # good at its second try
+        page = await days.morning()
+        assert "went well. 2 events on request failed: cycle-trigger." in page
+        assert 'class="wait">The morning ran' in page
+        assert "7 runs failed" in page
+        assert ">2 events not handled</a>" in page
+        async with browser(days.cluster) as client:
+            hour = (await client.get("/functions/panels/functions")).text
+        assert 'id="failed-cycle-trigger" href="/dead-letters?function=cycle-trigger">7</a>' in hour
 
     async def test_more_ticks_than_fit_a_page_are_all_looked_at(self, days: Days) -> None:
         await days.ran("sprint_report", "sprint-report@1")
