@@ -15,15 +15,13 @@ from functions.kit.errors import FunctionError
 MAX_CANDIDATES = 20
 
 
-async def active_sprints(ask: Ask) -> list[SprintCounts]:
-    """None where sprint-service has no such route: each sprint's page has its forecast."""
+async def active_sprints(ask: Ask) -> list[SprintCounts] | None:
+    """Each project's sprint in progress; None where sprint-service has no such route."""
     sprints = ask.services.sprints
     counted = await ask.within(sprints.name, "overview", sprints.overview)
-    return [
-        one
-        for one in counted or ()
-        if isinstance(one, SprintCounts) and one.status == "in_progress"
-    ]
+    if counted is None:
+        return None
+    return [one for one in counted if isinstance(one, SprintCounts) and one.status == "in_progress"]
 
 
 async def forecasts(ask: Ask) -> dict[str, Forecast]:
@@ -35,7 +33,8 @@ async def forecasts(ask: Ask) -> dict[str, Forecast]:
 
 
 async def _forecasts(ask: Ask) -> dict[str, Forecast]:
-    active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
+    found_active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
+    active = found_active or []  # without that route each sprint's page has its forecast
     today = ask.ctx.now().date()
 
     def seen(one: SprintCounts, done: float) -> Forecast:

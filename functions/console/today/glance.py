@@ -11,6 +11,7 @@ from typing import Any
 from functions.console.ask import Ask
 from functions.console.panels import Query
 from functions.console.runs import emitted, good_runs, hours
+from functions.console.sprints.active_sprints import active_sprints
 from functions.console.sprints.sprint_attention import late
 from functions.console.today.attention import MAX_AGE_S, found
 from functions.console.today.morning import day_of
@@ -29,12 +30,25 @@ class Number:
     tone: str = ""
     why: str = ""
 
+    @property
+    def label(self) -> str:
+        """The name as it stands beside the value."""
+        return _ONE.get(self.name, self.name) if self.value == 1 else self.name
+
+
+_ONE = {
+    "sprints active": "sprint active",
+    "tasks moved": "task moved",
+    "notes filed": "note filed",
+    "need attention": "needs attention",
+}
+
 
 async def glance(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The numbers of a day; one whose source is unavailable is unknown, alone."""
     day = day_of(ask, query)
     is_today = day == ask.ctx.now().date()
-    parts = [_sprints(ask, day), _scrums(ask, day)]
+    parts = [_active(ask, day, is_today), _complete(ask, day), _scrums(ask, day)]
     if is_today:
         parts += [_late(ask), _attention(ask)]
     numbers = [number for part in await asyncio.gather(*parts) for number in part]
@@ -44,20 +58,30 @@ async def glance(ask: Ask, query: Query) -> Mapping[str, Any]:
     return {"numbers": numbers, "away": away, "ended": not is_today}
 
 
-async def _sprints(ask: Ask, day: date) -> list[Number]:
+async def _active(ask: Ask, day: date, is_today: bool) -> list[Number]:
+    """As Sprints have it now; of a past day, or without the counts, by the day's last report."""
+    name = "sprints active"
     try:
-        runs = await ask.runs("sprint-report", outcome="ok", answers="true", **hours(day))
+        if is_today and (found := await active_sprints(ask)) is not None:
+            return [Number(name, "/sprints", len(found))]
+        return [Number(name, "#in-report", await _reported(ask, day, "active"))]
     except FunctionError as error:
-        return [
-            Number(name, "#in-report", why=error.detail) for name in ("sprints active", "complete")
-        ]
+        return [Number(name, "/sprints" if is_today else "#in-report", why=error.detail)]
+
+
+async def _complete(ask: Ask, day: date) -> list[Number]:
+    try:
+        number = await _reported(ask, day, "complete")
+    except FunctionError as error:
+        return [Number("complete", "#in-report", why=error.detail)]
+    return [Number("complete", "#in-report", number, "good" if number else "")]
+
+
+async def _reported(ask: Ask, day: date, state: str) -> int | None:
+    """How many sprints the day's last report has in a state; None without a report."""
+    runs = await ask.runs("sprint-report", outcome="ok", answers="true", **hours(day))
     reports = emitted(runs, SprintsReported.type)
-    states = [row["state"] for row in reports[0]["sprints"]] if reports else []
-    counts = {state: states.count(state) if reports else None for state in ("active", "complete")}
-    return [
-        Number("sprints active", "#in-report", counts["active"]),
-        Number("complete", "#in-report", counts["complete"], "good" if counts["complete"] else ""),
-    ]
+    return [row["state"] for row in reports[0]["sprints"]].count(state) if reports else None
 
 
 async def _scrums(ask: Ask, day: date) -> list[Number]:

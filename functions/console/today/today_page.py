@@ -10,15 +10,16 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.formatting import count, day
+from functions.console.formatting import clock, count, day
 from functions.console.names import employee_names, project_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.runs import emitted, good_runs, hours
+from functions.console.sprints.active_sprints import active_sprints
 from functions.console.today.attention import attention
 from functions.console.today.glance import glance
 from functions.console.today.morning import day_of, morning
-from functions.kit.errors import NotFound, PermanentError
+from functions.kit.errors import FunctionError, NotFound, PermanentError
 
 _REPORTED = "io.dsm.sprints.reported.v1"
 _CYCLED = "io.dsm.cycle.completed.v1"
@@ -27,8 +28,10 @@ _CYCLED = "io.dsm.cycle.completed.v1"
 async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The day's last sprint report."""
     of = day_of(ask, query)
-    runs, names = await asyncio.gather(
-        ask.runs("sprint-report", outcome="ok", answers="true", **hours(of)), project_names(ask)
+    runs, names, active = await asyncio.gather(
+        ask.runs("sprint-report", outcome="ok", answers="true", **hours(of)),
+        project_names(ask),
+        active_by_project(ask, query),
     )
     reports = emitted(runs, _REPORTED)
     if not reports:
@@ -40,13 +43,33 @@ async def report(ask: Ask, query: Query) -> Mapping[str, Any]:
     )
     states = [sprint["state"] for sprint in sprints]
     summary = f"{states.count('active')} active, {states.count('complete')} complete"
+    summary += f" as of {clock(reports[0]['reported_at'])[:5]} UTC"
+    since = [
+        active[sprint["project_id"]]
+        for sprint in sprints
+        if sprint["state"] != "error"
+        and active.get(sprint["project_id"], sprint["sprint_id"]) != sprint["sprint_id"]
+    ]
+    if since:
+        summary += f"; {', '.join(since)} {'has' if len(since) == 1 else 'have'} begun since"
     return {
+        "since": since,
         "sprints": sprints,
         "names": names,
         "reported_at": reports[0]["reported_at"],
         "day": of,
         "summary": summary,
     }
+
+
+async def active_by_project(ask: Ask, query: Query) -> dict[str, str]:
+    """Each project's sprint in progress now; none of a past day, or where they are unknown."""
+    if not is_today(ask, query):
+        return {}
+    try:
+        return {one.project_id: one.sprint_id for one in await active_sprints(ask) or ()}
+    except FunctionError:
+        return {}
 
 
 async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
