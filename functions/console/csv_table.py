@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from html.parser import HTMLParser
 
-# A spreadsheet takes a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a cell that begins so for a formula, but for a number with its sign.
+_FORMULA = re.compile(r"(?![+-][\d.]+$)[=+\-@\t\r]")
 
 
 class _Cells(HTMLParser):
@@ -56,6 +57,8 @@ def as_csv(html: str) -> str:
     ...              "</tr></table>"), end="")
     A,B
     '=1,b
+    >>> print(as_csv("<table><tr><td>+20</td><td>+20-A1</td></tr></table>"), end="")
+    +20,'+20-A1
     >>> print(as_csv("<table><tr><td>a<details><pre>{}</pre></details></td></tr></table>"), end="")
     a
     """
@@ -67,5 +70,5 @@ def as_csv(html: str) -> str:
         if number:
             out.write("\n")
         for row in table:
-            writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row])
+            writer.writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in row])
     return out.getvalue()

@@ -19,6 +19,7 @@ from functions.console.sprints.burndown import burndown, day_label
 from functions.console.sprints.sprints import (
     detail_of,
     history_of,
+    mean_progress,
     newest_note,
     notes,
     progress,
@@ -26,6 +27,7 @@ from functions.console.sprints.sprints import (
     status,
 )
 from functions.events.sprint import Task
+from functions.kit.errors import FunctionError
 
 # Reports in a row in which an open task did not move.
 STALE_REPORTS = 3
@@ -72,13 +74,33 @@ def flow_of(history: Sequence[Row]) -> list[Row]:
 
 
 async def members(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """Progress per team member, the most open work first."""
-    detail, names = await asyncio.gather(detail_of(ask, query["sprint_id"]), employee_names(ask))
-    return {"members": members_of(detail.tasks, names)}
+    """Progress per team member and its change by the last report, the most open work first."""
+    sprint_id = query["sprint_id"]
+    detail, names, reported = await asyncio.gather(
+        detail_of(ask, sprint_id), employee_names(ask), _last_two_reports(ask, sprint_id)
+    )
+    return {
+        "members": members_of(detail.tasks, names, [day["progress"] for day in reported]),
+        "reported": [date.fromisoformat(day["date"]) for day in reported],
+    }
 
 
-def members_of(tasks: Sequence[Task], names: Mapping[str, str]) -> list[Row]:
-    """Each team member's tasks: how many, how many are done, and their mean progress in percent."""
+async def _last_two_reports(ask: Ask, sprint_id: str) -> list[Row]:
+    """Those with the progress of each task, the earlier one first; none where they are unknown."""
+    try:
+        history = await history_of(ask, sprint_id)
+    except FunctionError:
+        return []
+    return [day for day in history if day["progress"]][-2:]
+
+
+def members_of(
+    tasks: Sequence[Task], names: Mapping[str, str], reported: Sequence[Mapping[str, int]] = ()
+) -> list[Row]:
+    """Each team member's tasks: how many, how many are done, and their mean progress in percent.
+
+    `change` is that mean's between the last two reports, in percentage points; None without two.
+    """
     by_member: dict[str, list[Task]] = {}
     for task in tasks:
         by_member.setdefault(task.assigned_to or "", []).append(task)
@@ -87,11 +109,18 @@ def members_of(tasks: Sequence[Task], names: Mapping[str, str]) -> list[Row]:
             "name": names.get(id, id) or "unassigned",
             "total": len(own),
             "done": sum(task.progress_percentage == 100 for task in own),
-            "progress": round(sum(task.progress_percentage for task in own) / len(own)),
+            "progress": mean_progress(own),
+            "change": change_of(own, *reported) if len(reported) == 2 else None,
         }
         for id, own in by_member.items()
     ]
     return sorted(rows, key=lambda row: (row["done"] - row["total"], row["name"]))
+
+
+def change_of(tasks: Sequence[Task], before: Mapping[str, int], last: Mapping[str, int]) -> int:
+    """By how many percentage points the mean progress of tasks changed; a new task began at 0."""
+    moved = sum(last.get(task.task_id, 0) - before.get(task.task_id, 0) for task in tasks)
+    return round(moved / len(tasks))
 
 
 async def stuck(ask: Ask, query: Query) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -15,7 +15,7 @@ from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.sprints.active_sprints import forecasts
 from functions.console.sprints.forecast import Forecast
-from functions.events.sprint import SprintDetail
+from functions.events.sprint import SprintDetail, Task
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound
 
@@ -97,8 +97,15 @@ async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
         "project": project,
         "tasks": tasks,
         "done": done,
+        "share": round(100 * done / len(tasks), 2) if tasks else 0,
+        "mean": mean_progress(tasks) if tasks else 0,
         "names": names,
     }
+
+
+def mean_progress(tasks: Sequence[Task]) -> int:
+    """Of one task or more, in percent: one half done counts as half."""
+    return round(sum(task.progress_percentage for task in tasks) / len(tasks))
 
 
 async def history_of(ask: Ask, sprint_id: str) -> list[Row]:

@@ -105,6 +105,20 @@ async def test_each_employee_has_a_progress(services: Cluster) -> None:
     assert re.findall(r'scope="row">([^<]+)', page) == ["Ada", "E2", "unassigned"]
     assert 'value="70"' in page  # Ada's: 100 and 40
     assert "1 of 2" in page
+    assert re.findall(r'data-label="Change">([^<]+)', page) == ["0", "+20", "0"]
+    assert "from the report of Thu 5 Mar 2026 to that of Fri 6 Mar 2026" in page
+
+
+async def test_how_much_each_employee_moved_is_unknown_without_reports(services: Cluster) -> None:
+    services.down.add("chronicle-service")
+    page = await read(services, "/sprints/P-S02/panels/members")
+    assert re.findall(r'data-label="Change">([^<]+)', page) == ["\N{EN DASH}"] * 3
+
+
+async def test_how_far_a_sprint_is_has_one_total_and_the_mean_beside_it(services: Cluster) -> None:
+    page = await read(services, "/sprints/P-S02/panels/sprint")
+    assert "1 of 4 tasks is done, 25 %." in page
+    assert "mean progress of all tasks, where one half done counts as half, is 45 %" in page
 
 
 async def test_blocked_and_stale_tasks_say_why(services: Cluster) -> None:
