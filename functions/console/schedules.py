@@ -30,6 +30,7 @@ from functions.kit.errors import FunctionError
 
 # For so long a nominal time that failed or was missed needs attention.
 LOOKED_BACK = timedelta(days=7)
+SHOWN_TICKS = 50
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -42,6 +43,16 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
         "verdict": verdict(rows, since),
         "known": known_since(rows, since),
     }
+
+
+async def week(ask: Ask, query: Query) -> Mapping[str, Any]:
+    """What was due in the last days of all schedules that have a ledger, the latest first."""
+    now = ask.ctx.now()
+    ticks, following = await ledger.page_of_ticks(
+        ask, SHOWN_TICKS, since=(now - LOOKED_BACK).isoformat(), before=now.isoformat()
+    )
+    due = [tick for tick in ticks if tick["origin"] != "user"]
+    return {"ticks": due, "is_cut": bool(following)}
 
 
 def known_since(rows: Sequence[Row], since: datetime) -> dict[datetime, list[str]]:
@@ -208,6 +219,9 @@ def routes() -> list[Route]:
     return Page(
         "/schedules",
         "Schedules",
-        [Panel("schedules", "The next one first", every, live_s=10)],
+        [
+            Panel("schedules", "The next one first", every, live_s=10),
+            Panel("week", "Due in the last seven days", week, live_s=30),
+        ],
         lead="What happens by itself, each in the time zone of its schedule.",
     ).routes()

@@ -92,6 +92,30 @@ async def test_the_sentence_on_a_week_says_since_when_it_is_known_and_what_was_d
     assert "All that was due was handled. Nothing was due of yearly." in page
 
 
+async def test_the_times_of_a_week_are_listed_across_schedules(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    at = "/schedules/panels/week"
+    assert (await press(client, f"{AT}/run")).status_code == 303  # a user's run was not due
+    await world.cluster.relayed()
+    await world.work()
+    assert "Nothing was due" in (await client.get(at)).text
+    world.ping("nightly", "0 1 * * *", missed="latest")
+    await world.wake(MONDAY + MINUTE)
+    await a_lost_week(world)
+    rows = re.findall(r"<tr><th.*?</tr>", (await client.get(at)).text)[1:]
+    found = [re.findall(r'href="/schedules/([^"]+)"|>(\w+)</span>', row) for row in rows]
+    states = {
+        name: [row[1][1] for row in found if row[0][0] == name]
+        for name in ("sprint-report", "nightly")
+    }
+    assert states == {
+        "sprint-report": ["done"] + 5 * ["missed"],
+        "nightly": ["done"] + 6 * ["missed"],
+    }
+    assert found[0][0][0] == "sprint-report"  # the latest
+
+
 async def test_a_schedule_names_each_time_in_both_zones_with_state_and_reason(
     world: World, client: httpx.AsyncClient
 ) -> None:
