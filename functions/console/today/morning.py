@@ -185,7 +185,7 @@ def judged(stage: Stage, sent: Mapping[str, Row], reported: Sequence[Row], now: 
     """Of the events that were sent, by what they are about: which were handled, and which not.
 
     >>> sent = {"S01": {"ended_at": "2026-03-02T13:30:00Z"}}
-    >>> judged(STAGES[1], sent, [], datetime(2026, 3, 2, 15, tzinfo=UTC))["detail"]
+    >>> judged(STAGES[1], sent, [], datetime.fromisoformat("2026-03-02T15:00Z"))["detail"]
     'no cycle of S01'
     """
     done = {run["id"] for run in reported if run["outcome"] == "ok"}
