@@ -37,7 +37,8 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
         raise TemporaryError(away[LAUNCHER])
     rows = by_issue(*([] if isinstance(found, str) else found for found in (jobs, outputs)))
     cost = sum(row["cost_usd"] or 0 for row in rows)
-    return {"issues": rows, "cost_usd": cost, "away": away}
+    others = 0 if isinstance(jobs, str) else len(jobs)
+    return {"issues": rows, "cost_usd": cost, "away": away, "other_jobs": others}
 
 
 async def _read(ask: Ask, function: str, at: str, name: str) -> list[Row] | str:

@@ -20,6 +20,9 @@ FILTERS = ("state", "function", "type", "since", "until")
 PAGE = 25
 # Of large data the page shows the beginning, in characters.
 MAX_SHOWN = 20_000
+# Refusals that may pass by themselves: brokers try these again.
+PASSING = (404, 408, 409, 425, 429)
+REFUSED_AGAIN = "It was refused for good: it likely will be again unless it is edited."
 # On a laptop only: a cluster's broker is not reached by this command.
 TRY_IT = (
     ".venv/bin/python -m knative.local send --type io.dsm.cycle.requested.v1"
@@ -78,6 +81,16 @@ def cause(found: Row) -> str:
     return f"{message}: {detail}" if detail else message
 
 
+def is_final(found: Row) -> bool:
+    """Whether the answer was a refusal that no second sending of the same event changes.
+
+    >>> is_final({"code": 422}), is_final({"code": 404}), is_final({"code": None})
+    (True, False, False)
+    """
+    code = found["code"]
+    return code is not None and 400 <= code < 500 and code not in PASSING
+
+
 def _detail_of(detail: str | None) -> str:
     """The message of an error body: ours are {"detail": ...}."""
     text = (detail or "").strip()
@@ -132,8 +145,8 @@ def routes() -> list[Route]:
             "/dead-letters",
             "Dead letters",
             [Panel("dead_letters", "Newest first", listed, live_s=3)],
-            lead="Events that a function could not handle, after every retry. They wait here until "
-            "a user sends them again or dismisses them.",
+            lead="Events that a function refused for good, or could not handle after every retry. "
+            "They wait here until a user sends them again or dismisses them.",
             head="heads/dead_letters.html",
         ).routes(),
         *Page(

@@ -215,6 +215,17 @@ async def test_a_dead_letter_is_found_read_and_sent_again(tab: Tab) -> None:
     await expect(row).to_contain_text("its project is there now")
 
 
+async def test_a_button_for_what_is_selected_works_once_something_is(tab: Tab) -> None:
+    page = await tab.open("/orchestrations")
+    button = page.locator("#select-runs button").first
+    box = page.locator("[form=select-runs]").first
+    await expect(button).to_be_disabled()
+    await box.check()
+    await expect(button).to_be_enabled()
+    await box.uncheck()
+    await expect(button).to_be_disabled()
+
+
 async def test_an_undo_shows_its_plan_first_and_then_takes_back(tab: Tab, ran: Morning) -> None:
     page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.flow}")
     await expect(page.locator(".panel-run .verdict")).to_contain_text("Completed")

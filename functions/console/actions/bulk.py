@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from functions.console import dead_letters, jobs, orchestrations, run_actions
 from functions.console.ask import Ask, Row
-from functions.console.formatting import count
+from functions.console.formatting import count, short_type
 from functions.console.pages import endpoint
 from functions.console.rendering import View, render
 from functions.kit.clients import path
@@ -22,6 +22,8 @@ MAX_ITEMS = 100
 
 # Does one action to one item for a user, for a reason; returns what came of it in a word.
 Act = Callable[[Ask, str, str, str, str], Awaitable[str]]
+# An item's `name`, for a reader; `warning`, what to know before it is acted on; and `detail`.
+Describe = Callable[[Ask, str, str], Awaitable[Row]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Kind:
     actions: Mapping[str, tuple[str, str]]
     href: Callable[[str], str]
     act: Act
+    describe: Describe | None = None
 
 
 async def _job(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
@@ -55,6 +58,16 @@ async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) 
     peer = ask.function(dead_letters.FUNCTION)
     await peer.act(f"{path('dead-letters', item)}/{action}", who, {"reason": reason})
     return "dismissed" if action == "dismiss" else "redriving"
+
+
+async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
+    found = await dead_letters.read_dead_letter(ask, item)
+    name = f"{short_type(found['type'])} {found['subject'] or ''}".strip()
+    if action != "redrive":
+        return {"name": name, "detail": "", "warning": ""}
+    again = dead_letters.REFUSED_AGAIN if dead_letters.is_final(found) else ""
+    detail = "Its page says what comes of it." if found["state"] == "redriving" else ""
+    return {"name": name, "detail": detail, "warning": again}
 
 
 def _run_page(item: str) -> str:
@@ -86,6 +99,7 @@ KINDS = {
         },
         lambda item: path("dead-letters", item),
         _dead_letter,
+        _describe_dead_letter,
     ),
 }
 
@@ -94,13 +108,16 @@ async def confirm(view: View) -> Response:
     """Which items an action is for, before it is done to any."""
     kind, action = _asked(view)
     items = view.request.query_params.getlist("item")
+    if not items:
+        return render(view, "confirm.html", _nothing(kind), 422)
     _check(items)
     button, text = kind.actions[action]
+    described = await asyncio.gather(*(_described(view.ask, kind, item, action) for item in items))
     values = {
         "title": f"{button} {count(len(items), kind.noun)}?",
         "text": text,
         "facts": {},
-        "items": items,
+        "described": [{"item": item, **row} for item, row in zip(items, described, strict=True)],
         "fields": {"items": "\n".join(items)},
         "action": f"/bulk/{view.query['kind']}?action={action}",
         "button": button,
@@ -134,9 +151,28 @@ async def act(view: View) -> Response:
 async def _result(ask: Ask, kind: Kind, item: str, action: str, who: str, reason: str) -> Row:
     row: Row = {"item": item, "href": kind.href(item)}
     try:
-        return row | {"outcome": await kind.act(ask, item, action, who, reason), "detail": ""}
+        outcome = await kind.act(ask, item, action, who, reason)
     except FunctionError as error:
-        return row | {"outcome": "failed", "detail": error.detail}
+        known = await _described(ask, kind, item, action)
+        return row | known | {"outcome": "failed", "detail": error.detail}
+    return row | await _described(ask, kind, item, action) | {"outcome": outcome}
+
+
+async def _described(ask: Ask, kind: Kind, item: str, action: str) -> Row:
+    """What is known of an item; one that cannot be read is still acted on."""
+    unknown = {"name": "", "detail": "", "warning": ""}
+    if kind.describe is None:
+        return unknown
+    try:
+        return await kind.describe(ask, item, action)
+    except FunctionError:
+        return unknown
+
+
+def _nothing(kind: Kind) -> Row:
+    """The page without script for a button that was pressed with nothing selected."""
+    text = f"Check at least one {kind.noun} in the list, then press the button again."
+    return {"title": "Nothing is selected", "text": text, "facts": {}, "back": kind.page}
 
 
 def _asked(view: View) -> tuple[Kind, str]:

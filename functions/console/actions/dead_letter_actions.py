@@ -14,9 +14,11 @@ from functions.console.ask import Row
 from functions.console.dead_letters import (
     FILTERS,
     FUNCTION,
+    REFUSED_AGAIN,
     as_text,
     cause,
     chosen,
+    is_final,
     read_dead_letter,
 )
 from functions.console.formatting import ago, count, moment
@@ -33,6 +35,7 @@ async def confirm_one(view: View) -> Response:
     facts = {
         "event": f"{found['type']} {found['subject'] or ''}",
         "went wrong": cause(found),
+        **({"if sent unchanged": REFUSED_AGAIN} if is_final(found) else {}),
         "given up": f"{count(found['count'], 'time')}, last {last}",
     }
     values = {

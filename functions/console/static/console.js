@@ -39,6 +39,7 @@ function remember() {
 
 document.addEventListener("DOMContentLoaded", () => {
   refreshAges(document);
+  allowSelected();
   reveal();
   logs(document).forEach(stick);
   const zone = document.getElementById("zone");
@@ -54,8 +55,19 @@ function reveal() {
   target.scrollIntoView();
 }
 
+// A button for what is selected works once something is.
+function allowSelected() {
+  for (const form of document.querySelectorAll("form[id^=select-]")) {
+    const none = !document.querySelector(`input[form="${form.id}"]:checked`);
+    for (const button of form.querySelectorAll("button")) button.disabled = none;
+  }
+}
+document.addEventListener("change", allowSelected);
+addEventListener("pageshow", allowSelected);
+
 function settle() {
   refreshAges(document);
+  allowSelected();
   readPlots();
   reveal();
   for (const log of logs(document)) if (!scrolledAway.has(log)) stick(log);

@@ -15,7 +15,8 @@ from tests.support.saga_world import SagaWorld
 def results(page: str) -> dict[str, str]:
     """The outcome of each item."""
     rows = re.findall(
-        r'<a href="[^"]+">([^<]+)</a></th><td data-label="Outcome"><span class="[^"]+">([^<]+)<',
+        r'<a href="[^"]+">([^<]+)</a>(?:<small>[^<]*</small>)?</th>'
+        r'<td data-label="Outcome"><span class="[^"]+">([^<]+)<',
         page,
     )
     return dict(rows)
@@ -39,6 +40,20 @@ async def test_selected_dead_letters_are_dismissed_for_a_reason(dead_letters: Cl
     assert actions.count("a test of the sender") == 2
     assert "dismissed dead letter 2<small>dead-letter</small>" in actions
     assert "scheduler is unavailable" in actions
+
+
+async def test_what_is_sent_again_is_named_before_and_after(dead_letters: Cluster) -> None:
+    dead_letters.deploy(console, LOCAL)
+    async with browser(dead_letters) as client:
+        asked = "/bulk/dead-letters?item=1&item=2&action=redrive"
+        page = (await client.get(asked)).text
+        single = (await client.get("/dead-letters/1/redrive")).text
+        done = await press(client, asked, items="1\n2")
+    assert page.count("</code> cycle.requested<small>It was refused for good") == 2
+    assert "unless it is edited" in single
+    assert results(done.text) == {"1": "redriving", "2": "redriving"}
+    assert done.text.count("<small>cycle.requested</small>") == 2
+    assert done.text.count("Its page says what comes of it.") == 2
 
 
 async def test_selected_runs_are_cancelled(cluster: Cluster, functions_database: str) -> None:
@@ -70,6 +85,9 @@ async def test_selected_jobs_are_stopped(
             asked = f"/bulk/jobs?action=cancel&item={job['job_id']}"
             done = await press(client, asked, items=job["job_id"])
             actions = (await client.get("/actions/panels/actions")).text
+            agents = (await client.get("/agents/panels/agents")).text
+    assert "No agent yet" not in agents
+    assert "1 Job without one" in agents
     assert f"asked to cancel job {job['job_id']}<" in actions
     assert f'value="{job["job_id"]}"' in listed
     assert results(done.text) == {job["job_id"]: "asked to stop"}
@@ -82,6 +100,8 @@ async def test_nothing_selected_and_no_such_action_are_refused(dead_letters: Clu
         unknown = await client.get("/bulk/dead-letters?action=paint&item=1")
     assert (nothing.status_code, unknown.status_code) == (422, 404)
     assert "Nothing is selected" in nothing.text
+    assert '<a class="button quiet" href="/dead-letters">Back</a>' in nothing.text
+    assert "Dismiss 0" not in nothing.text
 
 
 async def test_who_may_not_act_selects_nothing(dead_letters: Cluster) -> None:
