@@ -214,7 +214,8 @@ def test_an_agent_of_the_shipped_routes_gets_neither_a_token_nor_its_models_key(
             ISSUE_LABELLED,
             ISSUE,
             {"actorpermission": "", "actorproblem": "there are no credentials for GitHub"},
-            "actor is unknown, not triage or more: there are no credentials for GitHub",
+            "GitHub could not be asked whether actor is triage or more: "
+            "there are no credentials for GitHub",
         ),
         (
             LABELLED,

@@ -128,8 +128,10 @@ def who_may_not(wanted: Match, fields: MatchFields) -> str:
         return _differs("author_association", [association], patterns)
     if wanted.actor is not None:
         if fields.actor not in PERMISSIONS:
-            why = f": {shortened(fields.actor_problem)}" if fields.actor_problem else ""
-            return f"actor is unknown, not {wanted.actor} or more{why}"
+            if not fields.actor_problem:
+                return f"actor is unknown, not {wanted.actor} or more"
+            why = shortened(fields.actor_problem)
+            return f"GitHub could not be asked whether actor is {wanted.actor} or more: {why}"
         if PERMISSIONS.index(fields.actor) < PERMISSIONS.index(wanted.actor):
             return f"actor is {fields.actor}, not {wanted.actor} or more"
     if wanted.team is not None and not {one.lower() for one in wanted.team} & set(fields.teams):
