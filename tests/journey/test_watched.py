@@ -39,6 +39,7 @@ async def of_a_fork(folder: Path) -> None:
     instance = Instance(await forks.spawn(launch, folder / "log"), port, 0)
     await await_ready(instance, None, 60)
     async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/health/live")).status_code == 200
         assert (await client.post(f"http://127.0.0.1:{port}", json={})).status_code == 200
     await instance.stop(60)
     await forks.close()
@@ -53,7 +54,8 @@ async def test_a_held_event_loop_and_calls_inside_a_transaction_are_found(
     for message in ("a call to http://127.0.0.1:1/ while", "a call to Kubernetes while"):
         assert any(message in line for line in found), found
     held = [line for line in found if "was held" in line]
-    assert len(held) == 2, found
+    assert len(held) == 3, found
+    assert sum("slow_import.py" in line for line in held) == 1, found
     assert all("offender.py" in line for line in held), found
 
 

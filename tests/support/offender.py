@@ -8,7 +8,9 @@ import time
 from typing import ClassVar
 
 import httpx
+import kubernetes.client  # noqa: F401 - beforehand, as its import is none of the offences
 
+import functions.kit.clients.http  # noqa: F401 - as well
 from functions.events.base import Request
 from functions.kit.clients import transaction_guard
 from functions.kit.context import Context
@@ -44,5 +46,8 @@ async def offender(event: OffenceAsked, ctx: Context) -> None:
         with contextlib.suppress(FunctionError):
             await ctx.cluster.list("v1", "pods")
     await work()
+    await asyncio.sleep(0)
+    import tests.support.slow_import  # noqa: F401
+
     await asyncio.sleep(0)
     time.sleep(1.2)  # noqa: ASYNC251  # a wait on the loop
