@@ -160,13 +160,13 @@ class Ask:
         return runs
 
     async def all_runs(self, function: str, **query: object) -> list[Row]:
-        """Every run that fits, page by page."""
+        """Every run that fits, page by page; a tally is made once, with the first."""
         found: list[Row] = []
         cursor = None
         while True:
             answer = await self.function(function).read("/runs", **query, limit=200, cursor=cursor)
             found += answer["runs"]
-            cursor = answer["next"]
+            cursor, query = answer["next"], query | {"tally": None}
             if cursor is None:
                 return found
 

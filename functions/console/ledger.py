@@ -62,8 +62,14 @@ async def unsuccessful(ask: Ask, since: datetime) -> dict[str, list[Row]]:
 
 async def latest_ticks(ask: Ask) -> list[Row]:
     """The run of each schedule's latest tick in every function that shares its database."""
-    found: list[Row] = (await ask.function(FUNCTION).read("/ticks/latest"))["runs"]
-    return found
+    found: list[Row] = []
+    cursor = None
+    while True:
+        answer = await ask.function(FUNCTION).read("/ticks/latest", cursor=cursor)
+        found += answer["runs"]
+        cursor = answer["next"]
+        if cursor is None:
+            return found
 
 
 def overdue(schedule: Row, now: datetime) -> datetime | None:

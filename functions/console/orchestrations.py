@@ -18,6 +18,7 @@ from functions.console.plots.graph import Graph, Node, graph
 from functions.console.run_actions import ACTIONS, ENDED, UNDOABLE, advice, allowed
 from functions.console.sprints.sprints import number_of
 from functions.kit.clients import path
+from functions.kit.errors import FunctionError
 
 FUNCTION = "orchestrator"
 PAGE = 20
@@ -101,8 +102,7 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
     ended = found["status"] in ENDED
     undoes = False
     if found["status"] in UNDOABLE:
-        plan = await ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan")
-        undoes = bool(plan["waves"])
+        undoes = await _undoes(ask, query)
     return {
         "run": found,
         "graph": steps_graph(found["steps"], found["type"], "ended" if ended else "going"),
@@ -111,6 +111,15 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
         "ended": ended,
         "at": run_page(query),
     }
+
+
+async def _undoes(ask: Ask, query: Query) -> bool:
+    """Would an undo do anything? Where that cannot be read now, its own page shows it."""
+    try:
+        plan = await ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan")
+    except FunctionError:
+        return True
+    return bool(plan["waves"])
 
 
 async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:

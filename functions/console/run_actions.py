@@ -9,7 +9,7 @@ UNDOABLE = ("COMPLETED", "FAILED")
 
 # What each action is called and does. Undo has a plan that is shown first.
 ACTIONS = {
-    "undo": ("Undo", "What the finished steps did is taken back, step by step."),
+    "undo": ("Undo", "What the finished steps did is undone, step by step."),
     "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
     "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
     "resume": ("Resume", "It goes on from where it was paused."),
@@ -20,12 +20,13 @@ _ADVICE = {
     "WAITING": "Start the service that is the worker of each step named above, or have it register "
     "for it; the run then goes on by itself.",
     "FAILED": "Mend what the reason names, then retry the run.",
+    "UNDONE": "Mend what the reason names, then retry the run: what it had done is undone.",
     "UNDO_FAILED": "Mend the service whose step was not undone, then retry the run.",
 }
 
 
 def allowed(found: Row, *, undoes: bool) -> list[str]:
-    """The actions that change something about a run; `undoes`: an undo would take a step back.
+    """The actions that change something about a run; `undoes`: an undo would undo a step.
 
     >>> run = {"status": "FAILED", "pausedBy": None}
     >>> allowed(run, undoes=False), allowed(run, undoes=True)
@@ -40,11 +41,15 @@ def allowed(found: Row, *, undoes: bool) -> list[str]:
 
 
 def advice(found: Row) -> str:
-    """What to do about a run that needs attention; empty for any other.
+    """What to do about a run that waits or did not succeed; empty where a user has undone it.
 
     >>> advice({"status": "WAITING", "pausedBy": "alice"})
     'Resume the run once what it was paused for is settled.'
+    >>> advice({"status": "UNDONE", "pausedBy": None, "cause": "UNDO"})
+    ''
     """
     if found["pausedBy"]:
         return "Resume the run once what it was paused for is settled."
+    if found["status"] == "UNDONE" and found["cause"] == "UNDO":
+        return ""
     return _ADVICE.get(found["status"], "")

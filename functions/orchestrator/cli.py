@@ -173,7 +173,11 @@ def _parser(environ: Mapping[str, str], prog: str) -> argparse.ArgumentParser:
     runs = command("runs", _runs, "runs, the newest first")
     runs.add_argument("--name", help="a part of the saga's name")
     runs.add_argument("--status")
-    runs.add_argument("--stuck", action="store_true", help="only those that wait for a user")
+    runs.add_argument(
+        "--stuck",
+        action="store_true",
+        help="only runs that wait, are paused, are half undone, or failed in the last day",
+    )
     runs.add_argument("--limit", type=int, default=50)
     runs.add_argument("--cursor", type=int, help="`next` of the answer before")
     command("run", _run, "a run, its steps, and why it waits").add_argument("id", type=UUID)

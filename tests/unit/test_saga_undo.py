@@ -7,6 +7,7 @@ from functions.orchestrator.decide.inputs import (
     UndoRequested,
 )
 from functions.orchestrator.decide.model import (
+    Cause,
     Retry,
 )
 from functions.orchestrator.decide.undo import left_to_undo, plan
@@ -84,6 +85,16 @@ class TestUndo:
         story.ok("b", UNDO)
         story.ok("a", UNDO)
         assert story.status == "UNDONE"
+
+    def test_a_run_that_a_user_lets_go_back_is_undone_by_a_user(self) -> None:
+        story = Story(chain("a", "b", retry=ONCE))
+        story.ok("a")
+        story.fails("b")
+        story.fails("a", UNDO)
+        assert (story.status, story.run.cause) == ("UNDO_FAILED", Cause.FAILURE)
+        story.happens(RetryRequested("ada"))
+        story.ok("a", UNDO)
+        assert (story.status, story.run.cause) == ("UNDONE", Cause.UNDO)
 
     def test_a_step_with_undo_off_keeps_its_effect(self) -> None:
         story = Story(chain("a", undo=False))

@@ -17,7 +17,7 @@ from functions.kit.errors import NotFound
 
 
 async def confirm(view: View) -> Response:
-    """What an action would do, first of all what an undo would take back."""
+    """What an action would do, first of all what would be undone."""
     query = view.query
     action = _action(query)
     title, text = ACTIONS[action]
@@ -33,7 +33,7 @@ async def confirm(view: View) -> Response:
         if plan["awaited"]:
             facts["awaited first"] = ", ".join(plan["awaited"])
         if not plan["waves"]:
-            text, acts = "There is nothing to take back.", False
+            text, acts = "There is nothing to undo.", False
     back_to = [step["name"] for step in found["steps"]] if action == "undo" else []
     values = {
         "choices": back_to,

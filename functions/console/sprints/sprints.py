@@ -104,8 +104,8 @@ async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 def mean_progress(tasks: Sequence[Task]) -> int:
-    """Of one task or more, in percent: one half done counts as half."""
-    return round(sum(task.progress_percentage for task in tasks) / len(tasks))
+    """Of one task or more, in percent, rounded down: 100 only where all are done."""
+    return int(sum(task.progress_percentage for task in tasks) / len(tasks))
 
 
 async def history_of(ask: Ask, sprint_id: str) -> list[Row]:

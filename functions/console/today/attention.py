@@ -64,7 +64,7 @@ async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
 
 
 async def runs(ask: Ask) -> tuple[int, list[Item]]:
-    """Runs that wait, are paused, were taken back by half, or failed in the last day."""
+    """Runs that wait, are paused, are half undone, or failed in the last day."""
     answer = await ask.function("orchestrator").read("/api/executions", stuck="true", limit=SHOWN)
     return answer["totalElements"], [
         Item(
@@ -127,7 +127,7 @@ Look = Callable[[Ask], Awaitable[tuple[int, list[Item]]]]
 Kind = tuple[str, str, str, Look]
 KINDS: tuple[Kind, ...] = (
     ("Dead-lettered events", "/dead-letters", "/dead-letters?state=open", dead_letters),
-    ("Orchestrations that wait or failed", "/orchestrations", "/orchestrations?stuck=true", runs),
+    ("Runs that need attention", "/orchestrations", "/orchestrations?stuck=true", runs),
     ("Jobs that wait for their turn", "/jobs", "/jobs?state=queued", jobs),
     ("Agents' work that needs approval", "/jobs", "/jobs?approval=outputs", outputs),
     ("Schedules that were missed or paused", "/schedules", "/schedules", schedules),

@@ -145,6 +145,7 @@ class ExecutionDetail(Execution):
     overall_duration_ms: int | None
     waiting_since: datetime | None
     paused_by: str | None
+    cause: str | None
     deadline_at: datetime | None
     left_to_undo: list[str]
     total_steps: int
@@ -227,6 +228,7 @@ def detail_of(stored: Stored, facts: dict[str, Any], now: datetime) -> Execution
         waiting_since=None if run.status.ended else run.paused_at or run.since,
         paused_by=run.paused_by,
         deadline_at=run.deadline_at,
+        cause=run.cause,
         left_to_undo=left_to_undo(run) if run.status is RunStatus.UNDO_FAILED else [],
         total_steps=len(statuses),
         successful_steps=done,

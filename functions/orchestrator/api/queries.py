@@ -35,8 +35,8 @@ ORCHESTRATION_COLUMNS = {
 }
 RUN_COLUMNS = {"startedAt": "r.started_at", "completedAt": "r.completed_at", "status": "r.status"}
 
-# The first line as in the partial index. What a user has cancelled, undone or retried since has
-# another cause, or none.
+# The first line as in the partial index. What a user has cancelled, undone or retried has another
+# cause, or none.
 _STUCK = """(status IN ('WAITING', 'UNDO_FAILED') OR paused_by IS NOT NULL
     OR (status IN ('FAILED', 'UNDONE') AND cause IN ('FAILURE', 'DEADLINE')
         AND completed_at > $6))"""

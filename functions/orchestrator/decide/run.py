@@ -205,7 +205,9 @@ def _retry(draft: Draft) -> None:
     if run.status is RunStatus.UNDO_FAILED:
         for name, step in draft.steps.items():
             draft.steps[name] = _undo_again(step)
-        draft.set_run(status=RunStatus.UNDOING, completed_at=None)
+        # It goes back because a user wants it: its end asks for no attention.
+        cause = run.cause if run.cause is Cause.CANCEL else Cause.UNDO
+        draft.set_run(status=RunStatus.UNDOING, cause=cause, completed_at=None)
         return
     for name, step in draft.steps.items():
         draft.steps[name] = answers.started_again(step)

@@ -46,17 +46,17 @@ class Template:
 
 
 _STEP_COLUMNS = ", ".join(f"s.{name}" for name in STEP_COLUMNS)
-_READ = "SELECT * FROM orchestration_run WHERE flow_id = ANY ($1)"
 
 
-def _lock(how: str) -> str:
+def _one_by_one(lock: str) -> str:
     # Row by row, in the given order: a plan cached while the table was empty would scan all of it.
-    row = "SELECT * FROM orchestration_run run WHERE run.flow_id = wanted.flow_id"
-    return f"""SELECT locked.* FROM unnest($1::uuid[]) AS wanted (flow_id)
-        CROSS JOIN LATERAL ({row} FOR NO KEY UPDATE {how}) AS locked"""
+    row = "SELECT * FROM orchestration_run run WHERE run.flow_id = wanted.flow_id OFFSET 0"
+    return f"""SELECT found.* FROM unnest($1::uuid[]) AS wanted (flow_id)
+        CROSS JOIN LATERAL ({row} {lock}) AS found"""
 
 
-_LOCK, _LOCK_FREE = _lock(""), _lock("SKIP LOCKED")
+_READ = _one_by_one("")
+_LOCK, _LOCK_FREE = _one_by_one("FOR NO KEY UPDATE"), _one_by_one("FOR NO KEY UPDATE SKIP LOCKED")
 
 
 async def read(tx: Connection, known: Known, flow_id: UUID) -> Stored | None:

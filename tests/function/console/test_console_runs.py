@@ -96,7 +96,7 @@ async def test_a_step_that_was_not_reached_lacks_no_worker(world: SagaWorld, fai
     assert "no worker yet" not in page
 
 
-async def test_undo_is_offered_only_where_it_would_take_something_back(
+async def test_undo_is_offered_only_where_it_would_undo_something(
     world: SagaWorld, failed: str
 ) -> None:
     flow = await world.execute(tenantId="t", realmName="r")
@@ -108,7 +108,7 @@ async def test_undo_is_offered_only_where_it_would_take_something_back(
         assert 'class="primary">Undo<' in await part(client, f"{AT}/{flow}/undo")
         for at in (f"{AT}/{failed}/undo", f"{AT}/{flow}/undo?to=createClient"):
             page = await part(client, at)
-            assert "There is nothing to take back." in page
+            assert "There is nothing to undo." in page
             assert ">Undo</button>" not in page
 
 
