@@ -10,7 +10,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field
 
 from functions.events.base import NOT_KEPT, Attribute, Event, Request, Text, Value
 
@@ -192,6 +192,12 @@ class Outcome(Value):
     final: bool = Field(False, description="another attempt cannot help")
 
 
+def _named(worker: str | None) -> str | None:
+    if worker is not None and not worker.strip():
+        raise ValueError("is blank; give the name of the service that answers")
+    return worker
+
+
 class StepAnswered(Request):
     """A worker answers a step's command. `attempt` is the command's; without it the latest counts.
 
@@ -211,7 +217,7 @@ class StepAnswered(Request):
     step_name: Text = Field(alias="stepName", min_length=1, max_length=100)
     action: Literal["DO", "UNDO", "FAIL_STEP"] = "DO"
     attempt: int | None = Field(None, ge=1)
-    worker_name: Text | None = Field(
+    worker_name: Annotated[Text | None, AfterValidator(_named)] = Field(
         None,
         max_length=100,
         validation_alias=AliasChoices("workerName", "serviceName", "worker_name"),

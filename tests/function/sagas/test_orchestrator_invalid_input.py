@@ -62,6 +62,9 @@ class TestText:
     @pytest.mark.parametrize(
         ("changes", "field"),
         [
+            ({"workerName": ""}, "workerName"),
+            ({"workerName": " "}, "workerName"),
+            ({"workerName": "\u2028"}, "workerName"),
             ({"workerName": "a\0b"}, "workerName"),
             ({"workerName": "\ud800"}, "workerName"),
             ({"workerName": "a" * 300_000}, "workerName"),
@@ -84,6 +87,13 @@ class TestText:
         response = await world.cluster.tell("orchestrator", message)
         assert response.status_code == 422
         assert response.json()["detail"].startswith(f"{field}: ")
+
+    async def test_a_blank_worker_is_refused_with_what_to_give(self, world: SagaWorld) -> None:
+        await world.register("realm-service", "client-service")
+        data = answer(await world.execute(tenantId="t"), workerName=" ")
+        response = await world.cluster.tell("orchestrator", event(ANSWER, data))
+        assert response.status_code == 422
+        assert "is blank; give the name of the service" in response.json()["detail"]
 
     @pytest.mark.parametrize(
         "extensions", [{"correlationid": "a\0b"}, {"traceparent": "a\0b"}], ids=["correlation", "t"]
