@@ -49,16 +49,23 @@ SHOWN_FAILURES = 10
 
 async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each function with its status and its last hour, those that failed first."""
-    (services, revisions, pods), found = await asyncio.gather(
+    # All at once: a read that began after one that hangs would have none of its time left.
+    (services, revisions, pods), records, optional, given_up = await asyncio.gather(
         asyncio.gather(
             _objects(ask, API, "services"),
             _objects(ask, API, "revisions"),
             _objects(ask, "v1", "pods", SERVICE_LABEL),
         ),
         _records(ask, RECORDED),
+        _records(ask, OPTIONAL),
+        _given_up(ask),
     )
     known, revision_by_name = _by_name(services), _by_name(revisions)
-    records = found | await _records(ask, [name for name in OPTIONAL if name in known])
+    records |= {
+        name: record
+        for name, record in optional.items()
+        if name in known or (isinstance(services, str) and isinstance(record, dict))
+    }
     away = {name: record for name, record in records.items() if isinstance(record, str)}
     if isinstance(services, str):
         if len(away) == len(records):
@@ -82,7 +89,6 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
         rows.append(row)
     rows.sort(key=lambda row: (-row.get("failed", 0), not row["has_record"], row["name"]))
     failures.sort(key=lambda run: str(run["ended_at"]), reverse=True)
-    given_up = await _given_up(ask)
     if isinstance(given_up, str):
         away[dead_letters.FUNCTION], given_up = given_up, []
     return {

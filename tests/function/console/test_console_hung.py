@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 from starlette.responses import JSONResponse
 
 from functions.console.main import console
+from functions.console.service_health import OPTIONAL, RECORDED
 from functions.dead_letter.main import dead_letter
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.console_browser import browser
 from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
+from tests.support.kubernetes_peer import Say, kube_peer
 
 RECORDS = ("cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
 TIMEOUTS = {"CONSOLE_PAGE_TIMEOUT_S": "0.4", "CONSOLE_SOURCE_TIMEOUT_S": "0.4"}
@@ -140,6 +143,34 @@ async def test_a_part_of_today_names_it(hung: tuple[Cluster, Hung], path: str) -
     async with browser(hung[0]) as client:
         page = await client.get(path)
     assert "sprint-report has not answered for" in page.text
+
+
+@pytest.mark.parametrize("kubernetes", ["answers", "is away"])
+async def test_no_other_function_is_unavailable(
+    hung: tuple[Cluster, Hung], tmp_path: Path, kubernetes: str
+) -> None:
+    """Each has the whole of its time: none is asked only after the one that hangs."""
+    cluster, _ = hung
+    for name in {*RECORDED, *OPTIONAL} - {"sprint-report"}:
+        cluster.add(name, empty)
+    services = [{"metadata": {"name": name}} for name in (*RECORDED, *OPTIONAL)]
+
+    def listed(request: str, body: Any) -> Say:
+        items = services if "/services" in request else []
+        return Say(200, body={"items": items, "metadata": {}})
+
+    async with kube_peer(tmp_path, Say(500)) as peer:
+        environ = dict.fromkeys(("CONSOLE_PAGE_TIMEOUT_S", "CONSOLE_SOURCE_TIMEOUT_S"), "2")
+        if kubernetes == "answers":
+            peer.judge = listed
+            environ |= {"KUBECONFIG": peer.kubeconfig, "KUBERNETES_NAMESPACE": "dsm"}
+        cluster.deploy(console, environ)
+        async with browser(cluster) as client:
+            page = (await client.get("/functions/panels/functions")).text
+    away = re.findall(r"([\w-]+) is unavailable: ", page)
+    assert away == ["sprint-report"] + (["Kubernetes"] if kubernetes == "is away" else [])
+    assert page.count(">unavailable<") == 1
+    assert all(f'id="runs-{name}"' in page for name in OPTIONAL)
 
 
 async def test_the_schedules_of_others_are_reported(hung: tuple[Cluster, Hung]) -> None:
