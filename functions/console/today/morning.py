@@ -135,20 +135,25 @@ async def stage_of(
 ) -> Row:
     """One function's day in one row: by the ledger's `status` where its schedule has one."""
     reported = {row["type"]: row for row in await tally(ask, stage.name, day)}
-    mine = reported.pop(stage.takes.type, {})
     row = _row(stage, "ok")
-    row["asked"] = sum(other["runs"] for other in reported.values())
-    row["asked_failed"] = sum(other["failed"] for other in reported.values())
-    row["failed_runs"] = sum(one.get("failed_runs", 0) for one in (mine, *reported.values()))
+    row["failed_runs"] = sum(one.get("failed_runs", 0) for one in reported.values())
+    row["unhandled"] = sum(one["failed"] for one in reported.values())
+    mine = reported.pop(stage.takes.type, {})
+    # A tick that the morning does not wait for is the function's own sweep; no user asked for it.
+    swept = [one for type_, one in reported.items() if ScheduleDue.covers(type_)]
+    asked = [one for type_, one in reported.items() if not ScheduleDue.covers(type_)]
+    row["swept_failed"] = sum(one["failed"] for one in swept)
+    row["asked"] = sum(one["runs"] for one in asked)
+    row["asked_failed"] = sum(one["failed"] for one in asked)
     if mine:
         row |= {name: mine[name] for name in ("runs", "took_ms", "last")}
     if stage.cause:
         return row | await followed(ask, stage, day)
     fails = bool(mine and mine["failed"])
     if status is not None and not (fails and status[0] == "running"):
-        return row | {"state": status[0], "detail": status[1], "failed": status[0] == "failed"}
+        return row | {"state": status[0], "detail": status[1]}
     if fails:
-        return row | {"state": "failed", "failed": mine["failed"], "detail": mine["detail"]}
+        return row | {"state": "failed", "detail": mine["detail"]}
     return row if mine else row | not_run(due, ask.ctx.now())
 
 
@@ -191,14 +196,14 @@ def judged(stage: Stage, sent: Mapping[str, Row], reported: Sequence[Row], now: 
     done = {run["id"] for run in reported if run["outcome"] == "ok"}
     failed = {run["id"]: run["detail"] for run in reversed(reported) if run["id"] not in done}
     if failed:
-        return {"state": "failed", "failed": len(failed), "detail": next(iter(failed.values()))}
+        return {"state": "failed", "detail": next(iter(failed.values()))}
     missing = sorted(sent.keys() - done)
     late = [id for id in missing if _since(sent[id], now) > GRACE]
     if late:
         names = ", ".join(id.partition("@")[0] for id in late[:3])
         more = f" and {len(late) - 3} more" if len(late) > 3 else ""
         message = f"no {stage.makes} of {names}{more}"
-        return {"state": "failed", "failed": len(late), "detail": message}
+        return {"state": "failed", "detail": message}
     if missing:
         message = f"{count(len(missing), stage.makes)} on the way"
         return {"state": "running", "detail": message}
@@ -206,13 +211,17 @@ def judged(stage: Stage, sent: Mapping[str, Row], reported: Sequence[Row], now: 
 
 
 def verdict(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
-    """The day in one sentence, and its tone: no good one where what a user asked for failed."""
+    """The day in a sentence, and its tone: no good one where a sweep or a request failed."""
     tone, sentence = _of_schedules(rows, is_today)
-    asked = {row["name"]: row["asked_failed"] for row in rows if row["asked_failed"]}
-    if not asked:
-        return tone, sentence
-    failed = f"{count(sum(asked.values()), 'event')} on request failed: {', '.join(asked)}."
-    return ("wait" if tone == "good" else tone), f"{sentence} {failed}"
+    for counted, noun, kind in (
+        ("swept_failed", "sweep", ""),
+        ("asked_failed", "event", " on request"),
+    ):
+        if failed := {row["name"]: row[counted] for row in rows if row[counted]}:
+            tone = "wait" if tone == "good" else tone
+            number = count(sum(failed.values()), noun)
+            sentence += f" {number}{kind} failed: {', '.join(failed)}."
+    return tone, sentence
 
 
 def _of_schedules(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
@@ -239,7 +248,8 @@ def _of_schedules(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
 
 
 def _row(stage: Stage, state: str, detail: str = "") -> Row:
-    counts = dict.fromkeys(("runs", "failed", "asked", "asked_failed", "failed_runs"), 0)
+    names = ("runs", "asked", "asked_failed", "swept_failed", "unhandled", "failed_runs")
+    counts = dict.fromkeys(names, 0)
     row = {"name": stage.name, "does": stage.does, "state": state, "detail": detail}
     return row | counts | {"took_ms": None, "last": None}
 

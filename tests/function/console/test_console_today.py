@@ -202,6 +202,30 @@ class TestMorning:
             hour = (await client.get("/functions/panels/functions")).text
         assert 'id="failed-cycle-trigger" href="/dead-letters?function=cycle-trigger">7</a>' in hour
 
+    @pytest.mark.parametrize("type_", [TICK, "io.dsm.schedule.due.v1"])
+    async def test_a_sweep_is_no_request_and_a_failed_one_is_named(
+        self, days: Days, type_: str
+    ) -> None:
+        await days.good_morning()
+        await days.ran("cycle_trigger", "cycle-sweep@1", type_)
+        page = await days.morning()
+        assert "all that was due went well" in page
+        assert "on request" not in page
+        await days.ran("cycle_trigger", "cycle-sweep@2", type_, outcome="failed")
+        page = await days.morning()
+        assert 'class="wait">The morning ran' in page
+        assert "went well. 1 sweep failed: cycle-trigger." in page
+        assert "on request" not in page
+        assert ">1 event not handled</a>" in page
+
+    async def test_what_is_late_or_did_not_run_is_no_event_that_failed(self, days: Days) -> None:
+        await days.good_morning()
+        await days.forget("cycle_trigger")
+        page = await days.morning()
+        assert "no cycle of P-S01" in page
+        assert "not handled" not in page
+        assert "/dead-letters" not in page
+
     async def test_more_ticks_than_fit_a_page_are_all_looked_at(self, days: Days) -> None:
         await days.ran("sprint_report", "sprint-report@1")
         for number in range(3):
