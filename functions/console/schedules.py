@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.routing import Route
 
@@ -46,13 +47,22 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def week(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """What was due in the last days of all schedules that have a ledger, the latest first."""
-    now = ask.ctx.now()
+    """A page of what was due in the last days of all schedules with a ledger, the latest first."""
+    now, cursor = ask.ctx.now(), query.get("cursor") or None
     ticks, following = await ledger.page_of_ticks(
-        ask, SHOWN_TICKS, since=(now - LOOKED_BACK).isoformat(), before=now.isoformat()
+        ask,
+        SHOWN_TICKS,
+        not_origin="user",
+        since=(now - LOOKED_BACK).isoformat(),
+        before=now.isoformat(),
+        cursor=cursor,
     )
-    due = [tick for tick in ticks if tick["origin"] != "user"]
-    return {"ticks": due, "is_cut": bool(following)}
+    return {
+        "ticks": ticks,
+        "older": urlencode({"cursor": following}) if following else "",
+        "newest": "cursor=" if cursor else "",
+        "ended": bool(cursor),
+    }
 
 
 def known_since(rows: Sequence[Row], since: datetime) -> dict[datetime, list[str]]:

@@ -24,7 +24,7 @@ from functions.scheduler import backfill, messages, schedule_rows, sources, tick
 from functions.scheduler.decide.backfill import Which
 from functions.scheduler.decide.preview import upcoming
 from functions.scheduler.decide.reconcile import Pause
-from functions.scheduler.decide.tick import State, Tick
+from functions.scheduler.decide.tick import Origin, State, Tick
 from functions.scheduler.fire import run_now, send_now
 from functions.scheduler.loop import Loop
 from functions.scheduler.schedule_rows import Ledger
@@ -86,7 +86,10 @@ async def schedule(request: Request, ctx: Context) -> Response:
 
 
 async def ticks(request: Request, ctx: Context) -> Response:
-    """`?schedule=&state=&since=&before=&limit=100&cursor=`, the latest nominal time first."""
+    """`?schedule=&state=&not_origin=&since=&before=&limit=100&cursor=`, the latest nominal first.
+
+    `not_origin=user` leaves out what users ran in between.
+    """
     query = Query(request)
     limit = query.limit(100, 1000)
     async with ctx.store.connection() as connection:
@@ -94,6 +97,7 @@ async def ticks(request: Request, ctx: Context) -> Response:
             connection,
             schedule=query.text("schedule"),
             state=query.choice("state", State),
+            not_origin=query.choice("not_origin", Origin),
             since=query.instant("since"),
             before=query.instant("before"),
             after=_cursor(query),

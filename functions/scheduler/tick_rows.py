@@ -75,6 +75,7 @@ async def listed(
     *,
     schedule: str | None = None,
     state: str | None = None,
+    not_origin: str | None = None,
     since: datetime | None = None,
     before: datetime | None = None,
     after: tuple[datetime, str] | None = None,
@@ -92,8 +93,9 @@ async def listed(
            AND ($3::timestamptz IS NULL OR nominal >= $3)
            AND ($4::timestamptz IS NULL OR nominal < $4)
            AND ($5::timestamptz IS NULL OR nominal < $5 OR (nominal = $5 AND schedule > $6))
+           AND ($8::text IS NULL OR origin <> $8)
            ORDER BY nominal DESC, schedule LIMIT $7""",
-        *(schedule, state, since, before, *(after or (None, None)), limit),
+        *(schedule, state, since, before, *(after or (None, None)), limit, not_origin),
     )
     return found
 

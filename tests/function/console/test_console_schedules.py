@@ -116,6 +116,35 @@ async def test_the_times_of_a_week_are_listed_across_schedules(
     assert found[0][0][0] == "sprint-report"  # the latest
 
 
+async def test_more_than_a_page_was_due_and_users_runs_take_no_place_on_it(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    at = "/schedules/panels/week"
+    world.ping("often", "0 */2 * * *", missed="latest")
+    await world.wake(MONDAY + MINUTE)
+    await a_lost_week(world)
+    assert (await press(client, f"{AT}/run")).status_code == 303  # the latest, and was not due
+    await world.wake(world.now + MINUTE)
+    due = r'id="due-([^"]+)"'
+    page = (await client.get(at)).text
+    older = re.search(r'href="/schedules\?(cursor=[^"]+)">Earlier', page)
+    assert older
+    first = re.findall(due, page)
+    assert len(first) == 50
+    assert f"{at}.csv?{older[1]}" in (await client.get(f"/schedules?{older[1]}")).text
+    page = (await client.get(f"{at}?{older[1]}")).text
+    second = re.findall(due, page)
+    assert ">Earlier" not in page
+    assert ">Latest" in page
+    since = (world.now - 7 * DAY).isoformat()
+    query = {"since": since, "before": world.now.isoformat(), "limit": "1000"}
+    async with world.cluster.client("scheduler") as scheduler:
+        listed = (await scheduler.get("/ticks", params=query)).json()["ticks"]
+    assert "user" in {tick["origin"] for tick in listed[:50]}
+    expected = [f"{t['schedule']}-{t['nominal']}" for t in listed if t["origin"] != "user"]
+    assert first + second == expected
+
+
 async def test_a_schedule_names_each_time_in_both_zones_with_state_and_reason(
     world: World, client: httpx.AsyncClient
 ) -> None:

@@ -143,6 +143,11 @@ async def test_ticks_are_found_by_state_and_range_a_page_at_a_time(
     since = {"since": "2026-03-06T00:00:00Z"}
     assert len((await api.get("/ticks", params=since)).json()["ticks"]) == 2
     assert (await api.get("/ticks", params={"state": "lost"})).status_code == 422
+    assert (await api.get("/ticks", params={"not_origin": "me"})).status_code == 422
+    whole = (await api.get("/ticks")).json()["ticks"]
+    for origin in {tick["origin"] for tick in whole}:
+        others = (await api.get("/ticks", params={"not_origin": origin})).json()["ticks"]
+        assert others == [tick for tick in whole if tick["origin"] != origin]
     assert (await api.get("/ticks", params={"since": "noon"})).status_code == 422
     assert (await api.get("/ticks", params={"cursor": "noon x"})).status_code == 422
 
