@@ -220,7 +220,8 @@ async def mark_ended(
 ) -> bool:
     return await changes_row(
         tx,
-        f"""UPDATE job SET state = $2, ended_at = $3, reason = $4, ending = $5, not_before = NULL,
+        f"""UPDATE job SET state = $2, ended_at = $3, reason = $4,
+                           ending = ending || $5::jsonb, not_before = NULL,
                            launching_until = NULL, approval = nullif(approval, 'start')
             WHERE id = $1 AND {OPEN} RETURNING true""",
         job_id,
@@ -228,6 +229,13 @@ async def mark_ended(
         at,
         reason,
         ending,
+    )
+
+
+async def keep_left(connection: Connection, job_id: str, left: Mapping[str, Any]) -> None:
+    """Store what is left of a Job that is about to be deleted, as a part of its ending."""
+    await connection.execute(
+        f"UPDATE job SET ending = ending || $2::jsonb WHERE id = $1 AND {OPEN}", job_id, dict(left)
     )
 
 

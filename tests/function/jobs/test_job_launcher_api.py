@@ -94,6 +94,28 @@ async def test_the_last_lines_outlive_the_job(world: World, client: httpx.AsyncC
     assert (answer.text, answer.headers["x-log"]) == ("done\n", "last lines")
 
 
+async def test_the_last_lines_outlive_a_job_that_was_cancelled(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    await world.tell(run_python("import time; print('begun', flush=True); time.sleep(900)"))
+    await world.until("queued", "started")
+    (job,) = await world.jobs()
+    logs = f"/jobs/{job['job_id']}/logs"
+
+    async def has_begun() -> bool:
+        return "begun" in (await client.get(logs)).text
+
+    await eventually(has_begun)
+    await client.post(f"/jobs/{job['job_id']}/cancel")
+    (message,) = [m for m in world.cluster.sink.messages if m.type == JobCancelRequested.type]
+    await world.tell(message)
+    await world.until("queued", "started", "cancelled")
+
+    answer = await client.get(logs)
+
+    assert (answer.text, answer.headers["x-log"]) == ("begun\n", "last lines")
+
+
 async def test_a_queued_job_has_no_log_and_says_why(
     world: World, client: httpx.AsyncClient
 ) -> None:
