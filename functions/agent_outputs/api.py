@@ -57,6 +57,7 @@ async def workspace(request: Request, ctx: Context) -> Response:
     if not grant.branch:
         raise PermanentError("the Job has no repository to clone")
     async with ctx.store.transaction() as tx:
+        await checkpoints.locked(tx, grant.job_id)  # before its outputs, as everywhere
         await tables.restart(tx, grant.job_id, ctx.now())
         if await tables.get(tx, grant.job_id) is not None:
             raise Unauthenticated("the outputs of this Job have come: it is over")
@@ -90,6 +91,9 @@ async def outputs(request: Request, ctx: Context) -> Response:
         if ended and not ended.posted and ctx.now() - ended.received_at > late:
             raise Unauthenticated("the Job has ended long ago: its grant is over")
         known = await checkpoints.drop(tx, grant.job_id)
+        session = _storable(posted.session) or ""
+        if posted.outputs is None and bundle is None:  # what was kept before is still all there is
+            artifact, session = known.artifact, session or known.session
         new = await tables.insert(
             tx,
             grant,
@@ -98,7 +102,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
             [shortened(one, 2000) for one in posted.problems],
             ctx.now(),
             prepared=posted.prepared,
-            session=_storable(posted.session) or "",
+            session=session,
             usage=usage.max_with(known.usage),
             may_restart=grant.may_restart,
         )
@@ -107,7 +111,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
     ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
-    for unused in (known.artifact, None if new else artifact):
+    for unused in {known.artifact, artifact} - ({artifact} if new else set()):
         await artifacts.drop(ctx, unused)
     return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)
 

@@ -100,7 +100,9 @@ async def insert(
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $12, $9, $10, $11)
            ON CONFLICT (job_id) DO UPDATE
                SET job_grant = excluded.job_grant, outputs = excluded.outputs,
-                   bundle = NULL, artifact = excluded.artifact, problems = excluded.problems,
+                   bundle = NULL, artifact = CASE WHEN excluded.outputs IS NULL
+                       THEN coalesce(excluded.artifact, agent_output.artifact)
+                       ELSE excluded.artifact END, problems = excluded.problems,
                    received_at = excluded.received_at, due_at = CASE
                        WHEN agent_output.posted THEN excluded.due_at ELSE excluded.received_at END,
                    prepared = excluded.prepared, session = excluded.session,
@@ -121,7 +123,7 @@ async def insert(
         prepared,
         session,
         usage.model_dump(mode="json"),
-        at + RESTARTS_WITHIN if may_restart and outputs is None and prepared else at,
+        at + RESTARTS_WITHIN if may_restart and outputs is None else at,
     )
     return bool(found)
 
@@ -132,7 +134,10 @@ async def restart(tx: Connection, job_id: str, at: datetime) -> None:
         f"""WITH gone AS (DELETE FROM agent_output
                 WHERE job_id = $1 AND {_WAITS} AND due_at > $2 RETURNING *)
             INSERT INTO agent_checkpoint (job_id, bundle, artifact, session, usage, taken_at)
-            SELECT job_id, bundle, artifact, session, usage, $2 FROM gone""",
+            SELECT job_id, bundle, artifact, session, usage, $2 FROM gone
+            ON CONFLICT (job_id) DO UPDATE SET bundle = excluded.bundle,
+                artifact = excluded.artifact, session = excluded.session,
+                usage = excluded.usage, taken_at = excluded.taken_at""",
         *(job_id, at),
     )
 

@@ -130,8 +130,9 @@ def work(
     says. Adds up `usage`."""
     wait_s = float(os.environ.get("CLAUDE_WAIT_S", "60"))
     resume = ["--resume", session] if session else []
+    asked = prompt
     while True:
-        command = ["claude", "-p", prompt, *HEADLESS, *_limit(usage), *resume, *arguments]
+        command = ["claude", "-p", asked, *HEADLESS, *_limit(usage), *resume, *arguments]
         result = _run(repository, command, usage)
         add(usage, result)
         _report(usage)
@@ -142,7 +143,7 @@ def work(
             named = f"{result.get('subtype')} {' '.join(map(str, result.get('errors') or ()))}"
             if resume and _NO_SESSION in text + named:
                 print(f"{named}: it begins a new one", flush=True)
-                resume = []
+                resume, asked = [], prompt
                 continue
             raise Failure(text.strip() or named.strip())
         print(f"the model has no room: {text[:200]}; again in {wait_s:.0f} s", flush=True)
@@ -150,7 +151,7 @@ def work(
         wait_s = min(wait_s * 2, MAX_WAIT_S)
         if result.get("session_id") and usage.get("output_tokens"):
             # It had begun: it goes on where it was.
-            resume, prompt = ["--resume", str(result["session_id"])], "Go on."
+            resume, asked = ["--resume", str(result["session_id"])], "Go on."
 
 
 def _limit(usage: dict[str, Any]) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from functions.agent_outputs import tables
-from functions.agent_pod.environment import Failure
+from functions.agent_pod.environment import Failure, post
 from functions.kit.durable import Store
 from functions.kit.settings import DatabaseSettings
 from tests.function.agents.test_agent_kept import emitted, failed, tell, uses
@@ -65,6 +67,17 @@ async def test_a_pod_that_was_preempted_is_gone_on_from(agents: AgentWorld) -> N
 async def test_a_pod_that_was_lost_is_gone_on_from(agents: AgentWorld, may_restart: bool) -> None:
     await (await begun(agents, may_restart=may_restart)).checkpoint()
     pod = await next_pod(agents, may_restart=may_restart)
+    goes_on(pod)
+    await delivers(agents, pod)
+
+
+async def test_a_next_pod_that_cannot_be_prepared_costs_nothing(agents: AgentWorld) -> None:
+    await (await begun(agents)).checkpoint()
+    pod = await next_pod(agents)
+    problem = {"prepared": False, "problems": ["git clone: GitHub is away"]}
+    await asyncio.to_thread(post, pod.places, "outputs", problem, 60)
+    assert agents.emitted() == [], "the Job has not ended"
+    pod = await next_pod(agents)
     goes_on(pod)
     await delivers(agents, pod)
 

@@ -369,6 +369,16 @@ def test_where_claude_does_not_take_its_session_it_begins_a_new_one(image: Image
     assert ["--resume" in call for call in image.calls] == [True, False]
 
 
+def test_where_a_session_is_lost_after_a_limit_the_task_is_asked_for_again(image: Image) -> None:
+    problem = f"No conversation found with session ID: {LIMITED['session_id']}"
+    begun = {**LIMITED, "num_turns": 3, "usage": {"input_tokens": 10, "output_tokens": 100}}
+    refused = {**MAX_TURNS, "subtype": "error_during_execution", "errors": [problem]}
+    code, printed = image.run({"prints": begun, "exits": 1}, {"prints": refused}, {"prints": DONE})
+    assert code == 0, printed
+    first, second, third = (call[1] for call in image.calls)
+    assert (second, third) == ("Go on.", first)
+
+
 @pytest.mark.parametrize("place", ["repository", ""], ids=["clone", "no-clone"])
 def test_whoever_asks_elsewhere_gets_a_report(image: Image, place: str) -> None:
     environ = {
