@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 
+# In COLLECTED_DIR, once the end of the agent is not missed any more: the startup probe of the pod
+# looks for it. Before, SIGTERM ends a process, or is lost on it where it is a container's first.
+STARTED = "started"
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
 def main(arguments: list[str]) -> int:
     """Return 0, or 1 with the reason on standard error."""
     if arguments == ["collect"]:
-        # Before whatever takes time to import: the agent may end at once.
+        # Before whatever takes time to import: from the file on, the agent may run and end at once.
         signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+        if folder := os.environ.get("COLLECTED_DIR"):
+            (Path(folder) / STARTED).touch()
     if arguments == ["model"]:
         return _model()
     from functions.agent_pod.collect import Sidecar

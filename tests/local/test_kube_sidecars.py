@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support import eventually
 from tests.support.kube_server import (
@@ -192,3 +193,64 @@ async def test_only_an_init_container_may_have_a_restart_policy(client: httpx.As
     )
     assert answer.status_code == 422
     assert "may not be set for non-init containers" in answer.json()["message"]
+
+
+# Counts its starts, and has started once it says so; before that, SIGTERM is its end.
+LATE = """
+import pathlib, signal, sys, time
+seen, shared, begins_at = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
+start = len(list(shared.glob("start-*")))
+(shared / f"start-{start}").touch()
+if start == begins_at:
+    def end(*_):
+        seen.write_text(" ".join(sorted(one.name for one in shared.iterdir())))
+        raise SystemExit(0)
+    signal.signal(signal.SIGTERM, end)
+    (shared / "started").touch()
+while True:
+    time.sleep(60)
+"""
+
+
+def late(seen: Path, begins_at: int) -> dict[str, Any]:
+    probe = {
+        "exec": {"command": ["test", "-e", "/shared/started"]},
+        "periodSeconds": 1,
+        "failureThreshold": 2,
+    }
+    arguments = (str(seen), "/shared", str(begins_at))
+    return container("late", LATE, *arguments, restartPolicy="Always", startupProbe=probe)
+
+
+@pytest.mark.parametrize("begins_at", [0, 1])
+async def test_the_others_wait_until_the_startup_probe_of_a_sidecar_succeeds(
+    client: httpx.AsyncClient, tmp_path: Path, begins_at: int
+) -> None:
+    main = "import pathlib, sys; (pathlib.Path(sys.argv[1]) / 'main').touch()"
+    pod = {"initContainers": [late(tmp_path / "seen", begins_at)]}
+    await start(client, manifest(tmp_path / "seen", main, pod=pod))
+    assert "Complete" in conditions(await finished(client))
+    starts = " ".join(f"start-{number}" for number in range(begins_at + 1))
+    assert (tmp_path / "seen").read_text() == f"main {starts} started"
+
+
+async def test_a_pod_that_is_deleted_waits_no_more_for_a_startup_probe(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    pod = {"initContainers": [late(tmp_path / "seen", 99)], "terminationGracePeriodSeconds": 1}
+    await start(client, manifest(tmp_path / "seen", "raise SystemExit(1)", pod=pod))
+
+    async def begun() -> bool:
+        pods = await pods_of(client)
+        found: list[Any] = pods[0]["status"].get("initContainerStatuses", []) if pods else []
+        return bool(found) and "running" in found[0]["state"]
+
+    await eventually(begun)
+    [pod_of_it] = await pods_of(client)
+    name = pod_of_it["metadata"]["name"]
+    assert (await client.delete(f"{PODS}/{name}")).is_success
+
+    async def gone() -> bool:
+        return (await client.get(f"{PODS}/{name}")).status_code == 404
+
+    await eventually(gone)

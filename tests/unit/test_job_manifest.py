@@ -109,6 +109,9 @@ def test_an_agent_with_a_workspace_sees_neither_a_token_nor_the_grant() -> None:
     assert all(
         one["securityContext"]["readOnlyRootFilesystem"] for one in (prepare, collect, agent)
     )
+    for sidecar in (model, collect):
+        assert "exec" in sidecar["startupProbe"], "a kubelet cannot reach a pod's 127.0.0.1"
+        assert sidecar["startupProbe"]["terminationGracePeriodSeconds"] < 10
 
 
 def test_a_setup_command_runs_in_the_agents_image_without_the_grant() -> None:

@@ -31,6 +31,9 @@ _GRANT_AT, _COLLECTED_AT, _TEMPORARY_AT = "/grant", "/collected", "/tmp"
 _MODEL_USAGE_AT = f"{_TEMPORARY_AT}/model-usage.json"
 # After the agent's end the sidecar posts, for so long where agent-outputs is away.
 GRACE_S = 6 * 3600
+# The agent begins once the sidecars are ready for it, each within a minute of its own start.
+STARTED = "started"
+_SECONDS_TO_START = 60
 # An agent that does not end by itself has so long after its SIGTERM.
 AGENT_GRACE_S = 600
 _RESOURCES: Object = {
@@ -113,6 +116,7 @@ def pod_fields(
         "env": [*container["env"], *counted],
         "command": [*program, "collect"],
         "restartPolicy": "Always",
+        "startupProbe": _startup_probe("test", "-e", f"{_COLLECTED_AT}/{STARTED}"),
     }
     setup: list[Object] = []
     if workspace.setup:
@@ -127,6 +131,12 @@ def pod_fields(
         "initContainers": [*model, *clone, collect, *setup],
         "terminationGracePeriodSeconds": GRACE_S,
     }
+
+
+def _startup_probe(*command: str) -> Object:
+    # A sidecar that does not start is ended at once: the pod's hours of grace are for its work.
+    timing = {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": _SECONDS_TO_START}
+    return {"exec": {"command": list(command)}, **timing, "terminationGracePeriodSeconds": 1}
 
 
 def model_environment(job_id: str) -> dict[str, str]:
@@ -147,6 +157,8 @@ def _model(
     command: list[str],
     proxy: list[dict[str, str]],
 ) -> Object:
+    port = _model_port(request.job_id)
+    connect = f"import socket; socket.create_connection(('127.0.0.1', {port})).close()"
     reference: Object = {"name": key.secret, "key": key.key}
     reference |= {"optional": True} if key.optional else {}
     return {
@@ -154,9 +166,10 @@ def _model(
         "name": "model",
         "command": command,
         "restartPolicy": "Always",
+        "startupProbe": _startup_probe("python", "-c", connect),
         "env": [
             {"name": "MODEL_URL", "value": request.model_url},
-            {"name": "MODEL_PORT", "value": str(_model_port(request.job_id))},
+            {"name": "MODEL_PORT", "value": str(port)},
             {"name": "MODEL_AGENT_KEY", "value": _AGENT_KEY},
             {"name": "MODEL_USAGE_FILE", "value": _MODEL_USAGE_AT},
             {"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": reference}},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,11 +16,13 @@ from knative.local.kube import pod_status
 from knative.local.kube.environment import Lookup, MissingError, resolve
 from knative.local.kube.machine import Machine, memory_limit
 from knative.local.kube.process import MARK, Process
+from knative.local.kube.startup_probe import StartupProbe
 from knative.local.kube.stop import Stop
 from knative.local.kube.store import Key, Object, Store
 from knative.local.kube.timestamps import stamp
 from knative.local.kube.volumes import mounts, rewrite, write_volumes
 
+logger = logging.getLogger(__name__)
 Container = Mapping[str, Any]
 MAX_RESTART_PAUSE_S = 300.0
 # A sidecar gets so much of the grace period at the least, as from the kubelet.
@@ -123,7 +127,7 @@ class PodRun:
         return [run.result() for run in runs]
 
     async def _start_sidecar(self, container: Container) -> None:
-        """Return once it runs: the containers after it may rely on it."""
+        """Return once it has started: the containers after it may rely on it."""
         sidecar = self._sidecars[container["name"]] = _Sidecar()
         sidecar.run = asyncio.create_task(self._container(container, self._init, sidecar.stop))
         started = asyncio.create_task(sidecar.started.wait())
@@ -168,20 +172,22 @@ class PodRun:
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
         (log := log_path(self.folder, container["name"], restarts)).touch()
+        env = {**self._machine.base_environment(self._pod["spec"]), **values}
+        env[MARK] = self._pod["metadata"]["uid"]
+        cwd = self._machine.folder(container, work, places)
         process = await Process.start(
             self._machine.argv(container, values, places),
-            env={
-                **self._machine.base_environment(self._pod["spec"]),
-                **values,
-                MARK: self._pod["metadata"]["uid"],
-            },
-            cwd=self._machine.folder(container, work, places),
+            env=env,
+            cwd=cwd,
             log=log,
             record=self.folder / f"{container['name']}.pid",
         )
         state = pod_status.running()
         self._set(entries, container, state, restarts)
+        probe = StartupProbe.of(container, places)
+        starting = asyncio.create_task(self._started(container["name"], process, probe, env, cwd))
         code = await stop.ended(process, memory_limit(container))
+        starting.cancel()
         message = ""
         if code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = log.read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace")
@@ -193,6 +199,23 @@ class PodRun:
         )
         self._set(entries, container, end, restarts)
         return code
+
+    async def _started(
+        self,
+        name: str,
+        process: Process,
+        probe: StartupProbe | None,
+        env: Mapping[str, str],
+        cwd: Path,
+    ) -> None:
+        """Let what comes after a sidecar begin; kill the sidecar whose startup probe fails."""
+        if (sidecar := self._sidecars.get(name)) is None:
+            return
+        if probe is None or await probe.succeeds(env=env, cwd=cwd):
+            sidecar.started.set()
+        else:
+            logger.warning("pod %s: the startup probe of %s fails: killed", self._key.name, name)
+            process.signal(signal.SIGKILL)
 
     async def _prepared(
         self,
@@ -220,8 +243,6 @@ class PodRun:
     ) -> None:
         name = container["name"]
         entries[name] = pod_status.with_state(entries[name], state, restarts)
-        if "running" in state and name in self._sidecars:
-            self._sidecars[name].started.set()
         begun = any("waiting" not in e["state"] or e["restartCount"] for e in self._main.values())
         self._write("Running" if begun else "Pending")
 
