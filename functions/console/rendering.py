@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from functions.console import formatting
 from functions.console.ask import Ask
 from functions.console.authentication.authentication import Authentication
+from functions.console.csv_table import as_csv
 from functions.console.panels import Draw, Query, Shown
 from functions.console.time_zone import zone_of
 from functions.kit.errors import FunctionError, PermanentError
@@ -66,7 +67,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= formatting.FILTERS
+_templates.filters |= {**formatting.FILTERS, "as_csv": as_csv}
 
 
 def _in_page_zone(format_: Callable[[object, str], str]) -> Callable[..., str]:

@@ -20,7 +20,7 @@ from playwright.async_api import Browser, Request
 from tests.browser.chromium import chromium
 from tests.browser.conftest import Tab, served_cold
 from tests.browser.morning import Morning, morning
-from tests.browser.test_console_in_browser import PAGES
+from tests.browser.pages import PAGES
 from tests.browser.test_first_visit_in_browser import OBSERVE
 
 NAMES = (

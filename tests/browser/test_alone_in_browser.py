@@ -14,7 +14,7 @@ from functions.dead_letter.main import dead_letter
 from functions.kit import cloudevents
 from tests.browser.conftest import Tab
 from tests.browser.console_server import served
-from tests.browser.test_console_in_browser import serious
+from tests.browser.pages import serious
 from tests.support.cluster import Cluster
 
 pytestmark = [pytest.mark.browser]

@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import re
 import shlex
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.browser.conftest import Tab, loaded
 from tests.browser.morning import Morning
+from tests.browser.pages import every_page, serious
 from tests.support import eventually
 
 pytestmark = [pytest.mark.browser]
-
-PAGES = {
-    "today": "/",
-    "sprints": "/sprints",
-    "sprint": "/sprints/ORI002-S01",
-    "project": "/projects/PHE001",
-    "functions": "/functions",
-    "events": "/events",
-    "events over time": "/events?range=24h",
-    "trace": "/events/trace?correlation={trace}",
-    "orchestrations": "/orchestrations",
-    "orchestration": "/orchestrations/tenantCreation",
-    "run": "/orchestrations/tenantCreation/runs/{flow}",
-    "waiting run": "/orchestrations/nobodyWorks/runs/{waiting}",
-    "undo plan": "/orchestrations/tenantCreation/runs/{flow}/undo",
-    "jobs": "/jobs",
-    "job": "/jobs/{job}",
-    "agents": "/agents",
-    "sign in": "/sign-in",
-    "schedules": "/schedules",
-    "schedule": "/schedules/scrum-simulate",
-    "backfill": "/schedules/scrum-simulate/backfill?since=2026-01-01T00:00&before=2026-01-09T00:00",
-    "dead letters": "/dead-letters",
-    "actions": "/actions",
-    "dead letter": "/dead-letters/1",
-    "confirmation": "/dead-letters/1/redrive",
-    "reason": "/dead-letters/1/dismiss",
-    "editing": "/dead-letters/1/edit",
-    "past day": "/?day=2026-02-27",
-    "search": "/search?q=nothing-has-this-id",
-    "shortcuts": "/shortcuts",
-    "no such page": "/nowhere",
-}
-every_page = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
-
-
-async def serious(page: Page) -> list[str]:
-    """What axe-core finds that is serious or critical."""
-    await page.evaluate(AXE)
-    found: dict[str, Any] = await page.evaluate("axe.run()")
-    return [
-        f"{item['id']}: {item['help']} at {item['nodes'][0]['target']}"
-        for item in found["violations"]
-        if item["impact"] in ("serious", "critical")
-    ]
-
 
 # What reaches beyond a phone's edge.
 WIDE = """[...document.querySelectorAll('main *')]
@@ -89,6 +44,34 @@ async def test_a_page_fits_a_phone(browser: Browser, ran: Morning, path: str) ->
     width = await page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360, await page.evaluate(WIDE)
     await context.close()
+
+
+@every_page
+async def test_each_table_is_there_as_csv(tab: Tab, ran: Morning, path: str) -> None:
+    page = await tab.page.context.new_page()  # one that may say 404
+    await Tab(page, ran.console).open(path.format_map(vars(ran)))
+    assert await page.locator("table").count() == await page.locator(".panel table").count()
+    for panel in await page.locator(".panel:has(table)").all():
+        link = panel.locator(".csv a")
+        assert await link.count() == 1, await panel.get_attribute("aria-labelledby")
+        at = str(await link.get_attribute("href"))
+        if at.startswith("data:"):
+            text = unquote(at.partition(",")[2])
+        else:
+            text = await page.evaluate("at => fetch(at).then(answer => answer.text())", at)
+        heads = "tables => tables.map(t => [...t.rows[0].cells].map(c => c.textContent.trim()))"
+        rows = list(csv.reader(text.splitlines()))
+        for head in await panel.locator("table").evaluate_all(heads):
+            assert head in rows, at
+
+
+async def test_what_a_link_holds_is_saved_as_a_file(tab: Tab) -> None:
+    page = await tab.open("/search?q=report")
+    async with page.expect_download() as download:
+        await page.locator(".csv a").click()
+    saved = await download.value
+    assert saved.suggested_filename == "search.csv"
+    assert "sprint-report,Function" in (await saved.path()).read_text()
 
 
 async def test_today_tells_the_morning_its_cycle_and_its_scrums(tab: Tab) -> None:

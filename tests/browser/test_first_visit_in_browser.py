@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 
 from tests.browser.conftest import Tab, served_cold
 from tests.browser.morning import Morning
-from tests.browser.test_console_in_browser import PAGES
+from tests.browser.pages import PAGES
 
 pytestmark = [pytest.mark.browser]
 

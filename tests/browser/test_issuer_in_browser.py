@@ -19,7 +19,7 @@ from starlette.routing import Route
 from functions.console.main import console
 from tests.browser.conftest import Tab
 from tests.browser.console_server import served
-from tests.browser.test_console_in_browser import serious
+from tests.browser.pages import serious
 from tests.support.cluster import Cluster
 from tests.support.login_issuer import ENVIRON, LoginIssuer
 

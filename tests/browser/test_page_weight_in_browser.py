@@ -7,7 +7,7 @@ from playwright.async_api import BrowserContext, Request
 
 from tests.browser.conftest import Tab
 from tests.browser.morning import Morning
-from tests.browser.test_console_in_browser import PAGES
+from tests.browser.pages import PAGES
 
 pytestmark = [pytest.mark.browser]
 
