@@ -114,12 +114,17 @@ async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
         "json": pretty(event),
         "curl": curl(event),
         "data": data,
-        "trace": event.get("correlationid") or event["id"],
+        "trace": trace_of(event),
         "redrives": found["redrives"],
         "audit": found["audit"],
         "cut": found["size"] > MAX_SHOWN,
         "ended": found["state"] != "redriving",
     }
+
+
+def trace_of(event: Row) -> str:
+    """The correlation id of an event in JSON: that of the one that began its trace."""
+    return str(event.get("correlationid") or event["id"])
 
 
 def as_text(event: Row) -> str:

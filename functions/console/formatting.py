@@ -16,11 +16,11 @@ _TONES = {
     "good": "ok done delivered handled sent completed complete succeeded success do_success"
     " redriven ready nothing_to_do",
     "busy": "running in_progress pending redriving starting dead-lettering launched active doing"
-    " retrying undoing undo_retrying received",
+    " retrying undoing undo_retrying received on_its_way",
     "wait": "waiting queued paused skipped no-sprint registered partially_registered missed due"
     " stale recorded_only late applying needs_approval",
     "bad": "failed dead-lettered error open returned undo_failed do_fail undo_fail lost"
-    " undelivered not_registered overdue failing blocked",
+    " undelivered not_registered overdue failing blocked failed_again",
 }
 NONE = "\N{EN DASH}"  # where there is no value
 

@@ -23,6 +23,7 @@ from functions.console import (
     event_pages,
     jobs,
     orchestrations,
+    redriven,
     schedule_page,
     schedules,
     search,
@@ -65,7 +66,8 @@ SECTIONS = (
     schedules,
     schedule_page,
     schedule_actions,
-    dead_letter_actions,  # before the page of a number, which its paths would fit
+    redriven,  # these two before the page of a number, which their paths would fit
+    dead_letter_actions,
     dead_letters,
     bulk,
     sign_in,

@@ -14,6 +14,7 @@ from functions.console import dead_letters, jobs, orchestrations, run_actions
 from functions.console.ask import Ask, Row
 from functions.console.formatting import count, short_type
 from functions.console.pages import endpoint
+from functions.console.redriven import SENDING, followed
 from functions.console.rendering import View, render
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
@@ -57,17 +58,15 @@ async def _run(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
 async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
     peer = ask.function(dead_letters.FUNCTION)
     await peer.act(f"{path('dead-letters', item)}/{action}", who, {"reason": reason})
-    return "dismissed" if action == "dismiss" else "redriving"
+    return "dismissed" if action == "dismiss" else SENDING
 
 
 async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
     found = await dead_letters.read_dead_letter(ask, item)
     name = f"{short_type(found['type'])} {found['subject'] or ''}".strip()
-    if action != "redrive":
-        return {"name": name, "detail": "", "warning": ""}
-    again = dead_letters.REFUSED_AGAIN if dead_letters.is_final(found) else ""
-    detail = "Its page says what comes of it." if found["state"] == "redriving" else ""
-    return {"name": name, "detail": detail, "warning": again}
+    is_again = action == "redrive" and dead_letters.is_final(found)
+    warning = dead_letters.REFUSED_AGAIN if is_again else ""
+    return {"name": name, "detail": "", "warning": warning}
 
 
 def _run_page(item: str) -> str:
@@ -136,6 +135,8 @@ async def act(view: View) -> Response:
     results = await asyncio.gather(
         *(_result(view.ask, kind, item, action, who, reason) for item in items)
     )
+    sent = [row["item"] for row in results if row["outcome"] == SENDING]
+    results = [row for row in results if row["outcome"] != SENDING]
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": f"{kind.actions[action][0]}: {count(len(items), kind.noun)}",
@@ -143,6 +144,7 @@ async def act(view: View) -> Response:
         "results": results,
         "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": 0,
+        **await followed(view, sent),
         "back": kind.page,
     }
     return render(view, "results.html", values)

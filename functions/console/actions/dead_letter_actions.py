@@ -23,6 +23,7 @@ from functions.console.dead_letters import (
 )
 from functions.console.formatting import ago, count, moment
 from functions.console.pages import endpoint
+from functions.console.redriven import SENDING, followed
 from functions.console.rendering import View, done, render
 from functions.kit.errors import Conflict, PermanentError
 
@@ -156,13 +157,15 @@ async def dismiss_many(view: View) -> Response:
     form, who = await view.authentication.act()
     body = {**chosen(form), "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
-    return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
+    return await _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
 
 
-def _results(
+async def _results(
     view: View, title: str, results: list[Row], left: int, wanted: Mapping[str, str]
 ) -> Response:
-    """A page with the outcome of each dead letter."""
+    """A page with the outcome of each dead letter; of those that were sent it follows that."""
+    sent = [row["dead_letter"] for row in results if row["outcome"] == SENDING]
+    results = [row for row in results if row["outcome"] != SENDING]
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": title,
@@ -173,6 +176,7 @@ def _results(
         ],
         "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": left,
+        **await followed(view, sent),
         "back": f"/dead-letters?{urlencode(wanted)}",
     }
     return render(view, "results.html", values)
@@ -205,7 +209,7 @@ async def redrive_many(view: View) -> Response:
     wanted = chosen(form)
     body = {**wanted, "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/redrive", who, body)
-    return _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
+    return await _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
 
 
 def routes() -> list[Route]:

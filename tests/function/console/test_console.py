@@ -308,8 +308,7 @@ class TestDeadLetters:
             answer = await press(client, "/dead-letters/redrive?function=cycle-trigger")
         assert answer.status_code == 200
         page = answer.text
-        assert "3 redriving" in page
-        assert page.count('href="/dead-letters/') == 3  # a result for each
+        assert page.count('<a id="sent-') == 3  # the outcome of each
 
         async def all_sent() -> bool:
             return len(dead_letters.sink.messages) == 3
