@@ -53,7 +53,8 @@ class Story:
             found = self.comments(number)
             return found[0] if found and text in found[0].body else None
 
-        comment = await eventually(is_written, every_s=0.1)
+        async with self._explained(number):
+            comment = await eventually(is_written, every_s=0.1)
         assert comment is not None
         assert len(self.comments(number)) == 1
         return comment
@@ -66,7 +67,18 @@ class Story:
             assert len(ours) <= 1, ours
             return ours[0] if ours and text in ours[0] else ""
 
-        return await eventually(is_written, every_s=0.1)
+        async with self._explained(number):
+            return await eventually(is_written, every_s=0.1)
+
+    @asynccontextmanager
+    async def _explained(self, number: int) -> AsyncIterator[None]:
+        """Add to a failure what is known of an issue."""
+        try:
+            yield
+        except AssertionError as failure:
+            failure.add_note("\n".join(f"comment: {one.body}" for one in self.comments(number)))
+            failure.add_note(f"jobs: {await self.jobs(number)}")
+            raise
 
     async def jobs(self, number: int) -> list[dict[str, Any]]:
         async with self.knative.client("job-launcher") as client:
