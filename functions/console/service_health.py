@@ -84,7 +84,7 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
         if isinstance(record, dict):
             runs = record["runs"]
             row |= hour_of(runs, ask.ctx.now())
-            row |= {"outbox": record["outbox"], "last": record["last"]}
+            row |= {name: record[name] for name in ("inbox", "outbox", "last")}
             failures += [{**run, "function": name} for run in runs if run["outcome"] == "failed"]
         rows.append(row)
     rows.sort(key=lambda row: (-row.get("failed", 0), not row["has_record"], row["name"]))
@@ -125,7 +125,7 @@ async def _records(ask: Ask, functions: Sequence[str]) -> dict[str, Row | str]:
 
 
 async def _record(ask: Ask, function: str) -> Row | str:
-    """A function's runs of the last hour, its last run and its outbox; the reason without them."""
+    """Its runs of the last hour, its last run, its inbox and outbox; the reason without them."""
     since = (ask.ctx.now() - HOUR).isoformat()
     try:
         peer = ask.function(function)
@@ -134,7 +134,8 @@ async def _record(ask: Ask, function: str) -> Row | str:
     except FunctionError as error:
         return error.detail
     last = latest[0]["ended_at"] if latest else None
-    return {"runs": found["runs"], "last": last, "outbox": found.get("outbox")}
+    waiting = {name: found.get(name) for name in ("inbox", "outbox")}
+    return {"runs": found["runs"], "last": last, **waiting}
 
 
 async def _objects(ask: Ask, api_version: str, plural: str, selector: str = "") -> list[Row] | str:

@@ -125,6 +125,7 @@ async def handle(
         ),
         trace.processing(message),
         correlation.correlated(correlation.of_event(message)),
+        ctx.resources.meter.working(),
     ):
         began = time.perf_counter()
         timeout_s, now = ctx.resources.process.timeout_seconds, time.monotonic()

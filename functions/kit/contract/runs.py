@@ -25,7 +25,8 @@ async def runs(request: Request, ctx: Context) -> Response:
     `id` may be given several times. With `latest=true` only the newest run of each name: an id up
     to its `@`. With `answers=true` each good run carries the events that it emitted. With
     `tally=true` the answer counts, by type, all runs of the time, whichever are listed. With
-    `outbox=true` it says how many of the function's events are not sent yet, and since when.
+    `outbox=true` it says how many of the function's events are not sent yet, and how many of its
+    inbox this process is working on, each with the age of the oldest.
     """
     query = Query(request)
     limit = query.limit(20, 1000)
@@ -48,5 +49,7 @@ async def runs(request: Request, ctx: Context) -> Response:
     if query.flag("outbox"):
         left = await unsent(ctx.store, ctx.function)
         answer["outbox"] = {"waiting": left.count, "oldest_ms": 1000 * left.oldest_s}
+        count, oldest_s = ctx.resources.meter.inbox
+        answer["inbox"] = {"working": count, "oldest_ms": 1000 * oldest_s}
     text = json.dumps(answer, default=cloudevents.format_time)
     return Response(text, media_type="application/json")

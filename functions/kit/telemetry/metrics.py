@@ -10,6 +10,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -54,6 +55,7 @@ class Meter:
         self.events: Counter[tuple[str, str]] = Counter()
         self.in_flight = 0
         self.late_s: dict[str, float] = {}
+        self._working: dict[object, float] = {}  # when each began, the oldest first
         self._buckets = [0] * (len(BOUNDS_S) + 1)
         self._took_s = 0.0
 
@@ -81,6 +83,22 @@ class Meter:
             else:
                 self.failed[_kind(status)] += 1
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, an event is being worked on: it was accepted and is not settled."""
+        event = object()
+        self._working[event] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._working[event]
+
+    @property
+    def inbox(self) -> tuple[int, float]:
+        """How many events are being worked on, and for how many seconds the oldest; 0 of none."""
+        oldest = next(iter(self._working.values()), None)
+        return len(self._working), 0.0 if oldest is None else time.monotonic() - oldest
+
     def event(self, event: Event, outcome: str, now: datetime) -> None:
         """Count an event that was handled, or not: `ok`, `repeated`, or the name of the error."""
         # The class's type, not the message's: a sender must not be able to make up series.
@@ -94,7 +112,14 @@ class Meter:
         """What goes up and down."""
         late = [lateness(name, late_s) for name, late_s in self.late_s.items()]
         busy = Gauge("function_in_flight", "Requests being answered", self.in_flight)
-        return [busy, *late]
+        count, oldest_s = self.inbox
+        oldest = "Seconds for which the oldest event has been worked on"
+        return [
+            busy,
+            Gauge("function_inbox_working", "Events that are being worked on", count),
+            Gauge("function_inbox_oldest_seconds", oldest, oldest_s),
+            *late,
+        ]
 
     def text(self, labels: Mapping[str, str]) -> Iterator[str]:
         """Counters and the histogram."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from datetime import UTC, datetime, timedelta
@@ -96,6 +97,35 @@ async def test_an_event_that_cannot_be_sent_is_seen_to_wait(
         page = (await client.get("/functions/panels/functions")).text
     row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
     assert re.search(r">\d waiting</span><small>the oldest for ", row), row
+
+
+async def test_an_event_that_is_worked_on_has_an_age_and_nothing_else_has(
+    cluster: Cluster, world: World, functions_database: str
+) -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def hang(request: Request) -> Response:
+        asked.set()
+        await answers.wait()
+        return JSONResponse([])
+
+    async def inbox() -> str:
+        page = (await client.get("/functions/panels/functions")).text
+        row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
+        return row.partition('data-label="Inbox">')[2].partition("</td>")[0]
+
+    cluster.deploy(console, LOCAL)
+    cluster.deploy(sprint_report, {"DATABASE_URL": functions_database})
+    cluster.add("project-service", Starlette(routes=[Route("/{path:path}", hang)]))
+    tick = ScheduleDue(schedule="sprint-report", time=NOW)
+    async with browser(cluster) as client:
+        handled = asyncio.create_task(cluster.tell("sprint-report", tick))
+        await asyncio.wait_for(asked.wait(), 30)
+        busy = await inbox()
+        answers.set()
+        assert (await handled).status_code == 202
+        assert await inbox() == "\N{EN DASH}"
+    assert re.fullmatch(r"1 in work<small>the oldest for [\d.]+ m?s</small>", busy), busy
 
 
 def condition(type_: str, status: str, reason: str = "") -> dict[str, Any]:
