@@ -6,6 +6,7 @@ import binascii
 import logging
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args
 
@@ -16,9 +17,10 @@ from starlette.responses import JSONResponse, Response
 from functions import job_grant
 from functions.agent_outputs import artifacts, checkpoints, tables
 from functions.agent_outputs.applier import Applier, about, sealed
-from functions.agent_outputs.outputs import Outputs
+from functions.agent_outputs.outputs import InvalidOutputs, Outputs, parse
 from functions.agent_outputs.pull_request import READ_CONTENT
 from functions.agent_outputs.settings import OutputsSettings
+from functions.agent_outputs.usage import report
 from functions.events.agent import AgentUsage, AgentUsed
 from functions.job_grant import InvalidGrant, JobGrant
 from functions.kit import cloudevents
@@ -44,6 +46,7 @@ class _Posted(BaseModel):
     problems: list[Annotated[str, Field(max_length=2000)]] = Field([], max_length=10)
     prepared: bool = True
     session: str = Field("", max_length=200)
+    pod: str = Field("", max_length=64)
     usage: str = Field("", max_length=10_000)
 
 
@@ -82,10 +85,11 @@ async def outputs(request: Request, ctx: Context) -> Response:
     """`POST /jobs/{job}/outputs`: keep what the Job has left; the first post counts."""
     grant = granted(request, ctx)
     body = await _body(request, ctx)
-    posted, bundle = await off_loop(len(body), _posted, body)
-    usage = _usage(posted.usage)
+    posted, bundle, used = await off_loop(len(body), _posted, body)
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
+        # Whatever comes of the outputs: it may be known hours later.
+        usage, entries = await _report(ctx, tx, grant, posted.pod, used)
         ended = await tables.get(tx, grant.job_id)
         late = timedelta(seconds=job_grant.LATE_S)
         if ended and not ended.posted and ctx.now() - ended.received_at > late:
@@ -103,11 +107,9 @@ async def outputs(request: Request, ctx: Context) -> Response:
             ctx.now(),
             prepared=posted.prepared,
             session=session,
-            usage=usage.max_with(known.usage),
+            usage=usage,
             may_restart=grant.may_restart,
         )
-        # What comes of the outputs may be known hours later.
-        entries = await _report(ctx, tx, grant, known.usage, usage) if new else []
     ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
@@ -121,15 +123,15 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     report what it has used. Without a `bundle` its work is as it was."""
     grant = granted(request, ctx)
     body = await _body(request, ctx)
-    posted, bundle = await off_loop(len(body), _posted, body)
+    posted, bundle, used = await off_loop(len(body), _posted, body)
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
-        session, usage = _storable(posted.session) or "", _usage(posted.usage)
+        usage, entries = await _report(ctx, tx, grant, posted.pod, used)
+        session = _storable(posted.session) or ""
         known = await checkpoints.locked(tx, grant.job_id)
-        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage.max_with(known.usage))
+        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage)
         with_work = "bundle" in posted.model_fields_set
         taken = await checkpoints.take(tx, kept, ctx.now(), with_work=with_work)
-        entries = await _report(ctx, tx, grant, known.usage, usage) if taken else []
     ctx.resources.durable.deliver(entries)
     if with_work:
         await artifacts.drop(ctx, known.artifact if taken else artifact)
@@ -137,16 +139,18 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
 
 
 async def _report(
-    ctx: Context, tx: Connection, grant: JobGrant, known: AgentUsage, usage: AgentUsage
-) -> Sequence[Entry]:
-    """Emit what a Job has used, where that is more than is known."""
-    used, known = (
-        one.model_copy(update={"session": None}) for one in (usage.max_with(known), known)
-    )
-    if used == known:
-        return []
-    fact = AgentUsed(**about(grant), usage=used, used_at=ctx.now())
-    return await ctx.resources.durable.put(tx, ctx.function, sealed(ctx, fact))
+    ctx: Context, tx: Connection, grant: JobGrant, pod: str, used: AgentUsage
+) -> tuple[AgentUsage, Sequence[Entry]]:
+    """Return what a Job has used with what one of its pods has; emit it where it has become more.
+
+    Before anything else of the Job is locked, as everywhere.
+    """
+    known, usage = await report(tx, grant.job_id, pod, used, ctx.now())
+    total = usage.model_copy(update={"session": None})
+    if total == known.model_copy(update={"session": None}):
+        return usage, []
+    fact = AgentUsed(**about(grant), usage=total, used_at=ctx.now())
+    return usage, await ctx.resources.durable.put(tx, ctx.function, sealed(ctx, fact))
 
 
 async def listing(request: Request, ctx: Context) -> Response:
@@ -213,13 +217,18 @@ async def _body(request: Request, ctx: Context) -> bytes:
     return await read(request, MAX_BYTES, ctx.resources.process.timeout_seconds)
 
 
-def _posted(body: bytes) -> tuple[_Posted, bytes | None]:
+def _posted(body: bytes) -> tuple[_Posted, bytes | None, AgentUsage]:
+    """Return what was posted, its bundle, and what the pod has used by its usage file or its
+    outputs, whichever has more."""
     try:
         found = _Posted.model_validate_json(body)
         decoded = b64decode(found.bundle, validate=True) if found.bundle else None
     except (ValidationError, binascii.Error) as error:
         raise PermanentError(f"not what a Job posts: {type(error).__name__}") from None
-    return found, decoded
+    usage = _usage(found.usage)
+    with suppress(InvalidOutputs):
+        usage = parse(found.outputs or "").usage.max_with(usage)
+    return found, decoded, usage
 
 
 def _usage(text: str) -> AgentUsage:

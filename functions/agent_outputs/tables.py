@@ -72,6 +72,7 @@ def retention(days: int) -> tuple[Rule, ...]:
     return (
         rule("agent_output", "settled_at", days, "state IN ('delivered', 'undelivered')"),
         rule("agent_checkpoint", "taken_at", days),
+        rule("agent_usage", "reported_at", days),
     )
 
 

@@ -44,7 +44,7 @@ class Sidecar:
     def checkpoint(self) -> None:
         """Post once; what fails is tried with the next one, as it may be the last."""
         session, usage = read_session(self.places), read_usage(self.places)
-        body: dict[str, Any] = {"session": session, "usage": usage}
+        body: dict[str, Any] = {"pod": self.places.pod, "session": session, "usage": usage}
         work = self._kept[0]
         try:
             found = find_work(self.places)
@@ -73,7 +73,7 @@ class Sidecar:
                 found[name] = take(places)
             except (Failure, GitError) as failure:
                 found["problems"].append(str(failure))
-        found |= {"session": read_session(places), "usage": read_usage(places)}
+        found |= {"pod": places.pod, "session": read_session(places), "usage": read_usage(places)}
         post(places, "outputs", found, POST_S)
         print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
 

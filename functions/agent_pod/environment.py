@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,6 +77,16 @@ class Places:
     def lfs_names(self) -> Path:
         """Which files are of LFS, each name with a zero byte after it; there where there are."""
         return self.collected / "lfs-names"
+
+    @property
+    def pod(self) -> str:
+        """Return this pod's own name: what a Job has used is the sum over its pods."""
+        file = self.collected / "pod"
+        if not file.exists():
+            new = file.with_suffix(".new")
+            new.write_text(secrets.token_hex(8))
+            new.replace(file)
+        return file.read_text()
 
     @property
     def git(self) -> Path:

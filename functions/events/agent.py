@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -34,16 +35,19 @@ def command_of(comment: str) -> str:
     return parts[1].lower()[:50] if len(parts) > 1 and parts[0] == "/agent" else ""
 
 
+_MAX_USAGE = {"turns": 10**9, "input_tokens": 10**12, "output_tokens": 10**12, "cost_usd": 10**6}
+
+
 class AgentUsage(Value):
     """What an agent says that it has used; cost in US dollars.
 
     The maxima are what no Job can use: the sums of a million Jobs still fit.
     """
 
-    turns: int | None = Field(None, ge=0, le=10**9)
-    input_tokens: int | None = Field(None, ge=0, le=10**12)
-    output_tokens: int | None = Field(None, ge=0, le=10**12)
-    cost_usd: float | None = Field(None, ge=0, le=10**6, allow_inf_nan=False)
+    turns: int | None = Field(None, ge=0, le=_MAX_USAGE["turns"])
+    input_tokens: int | None = Field(None, ge=0, le=_MAX_USAGE["input_tokens"])
+    output_tokens: int | None = Field(None, ge=0, le=_MAX_USAGE["output_tokens"])
+    cost_usd: float | None = Field(None, ge=0, le=_MAX_USAGE["cost_usd"], allow_inf_nan=False)
     session: Text | None = Field(None, max_length=200)
 
     @property
@@ -57,13 +61,23 @@ class AgentUsage(Value):
         >>> AgentUsage(turns=2, session="b").max_with(known).model_dump(exclude_none=True)
         {'turns': 3, 'cost_usd': 0.5, 'session': 'b'}
         """
-        counts = ("turns", "input_tokens", "output_tokens", "cost_usd")
-        pairs = {name: (getattr(self, name), getattr(known, name)) for name in counts}
-        larger = {
-            name: max((one for one in pair if one is not None), default=None)
-            for name, pair in pairs.items()
-        }
-        return AgentUsage(**larger, session=self.session or known.session)
+        return self._with(known, max)
+
+    def plus(self, other: AgentUsage) -> AgentUsage:
+        """Return the sum of both, field by field, at most the maxima; the session is the own one.
+
+        >>> both = AgentUsage(turns=3, cost_usd=0.5).plus(AgentUsage(turns=2))
+        >>> both.turns, both.cost_usd, both.input_tokens
+        (5, 0.5, None)
+        """
+        return self._with(other, sum)
+
+    def _with(self, other: AgentUsage, combine: Callable[[list[float]], float]) -> AgentUsage:
+        found: dict[str, Any] = {}
+        for name, limit in _MAX_USAGE.items():
+            pair = [one for one in (getattr(self, name), getattr(other, name)) if one is not None]
+            found[name] = min(combine(pair), limit) if pair else None
+        return AgentUsage(**found, session=self.session or other.session)
 
 
 class AboutAgentJob(Event):

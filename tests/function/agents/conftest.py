@@ -25,7 +25,8 @@ async def agents(
 ) -> AsyncIterator[AgentWorld]:
     connection = await asyncpg.connect(outputs_database)
     await connection.execute(
-        "TRUNCATE agent_output, agent_checkpoint, agent_artifact, outbox_event, inbox, run"
+        """TRUNCATE agent_output, agent_checkpoint, agent_artifact, agent_usage,
+           outbox_event, inbox, run"""
     )
     await connection.close()
     async with agent_world(cluster, outputs_database, tmp_path) as world:

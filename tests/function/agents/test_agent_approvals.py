@@ -45,8 +45,8 @@ async def test_nothing_is_applied_until_a_user_has_seen_the_diffstat(agents: Age
         await pod.collect()
         await agents.minute()
 
-    [fact] = agents.emitted()
-    assert (fact["type"], fact["before"]) == ("requested", "outputs")
+    [used, fact] = agents.emitted()
+    assert (used["type"], fact["type"], fact["before"]) == ("used", "requested", "outputs")
     assert fact["wants"] == ["a draft pull request: Keep the last item", "labels: agent:done"]
     assert (fact["commits"], fact["file_count"]) == (1, 3)
     lines = {one["path"]: (one["additions"], one["deletions"]) for one in fact["files"]}
@@ -64,7 +64,7 @@ async def test_nothing_is_applied_until_a_user_has_seen_the_diffstat(agents: Age
     assert await state(agents) == "delivered"
     [pull] = agents.pulls
     assert pull.title == "Keep the last item"
-    assert [fact["type"] for fact in agents.emitted()] == ["requested", "delivered"]
+    assert [fact["type"] for fact in agents.emitted()] == ["used", "requested", "delivered"]
     await decides(agents, pod, "rejected")
     assert await state(agents) == "delivered", "what was decided stays so"
 

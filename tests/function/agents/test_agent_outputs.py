@@ -286,7 +286,8 @@ async def test_a_pull_request_is_reported_though_github_is_away_since(agents: Ag
     await agents.minute(25 * 60)
 
     [pull] = agents.pulls
-    [fact] = agents.emitted()
+    [used, fact] = agents.emitted()
+    assert used["usage"]["turns"] == 3, "known before"
     assert (fact["type"], fact["pull_request"]) == ("delivered", pull.number)
     assert (fact["commits"], fact["files"]) == (1, ["src/basket.py"])
     assert fact["usage"]["turns"] == 3

@@ -112,6 +112,33 @@ async def test_what_a_pod_without_a_workspace_leaves_replaces_the_one_before(
     assert fact["commented"]
 
 
+async def test_what_a_job_has_used_is_the_sum_over_its_pods(agents: AgentWorld) -> None:
+    """Each report counts once, also one that is repeated, or of a pod that was taken for lost."""
+    first = await begun(agents)
+    uses(first, turns=2, cost_usd=0.5)
+    await first.checkpoint()
+    second = await next_pod(agents)
+    uses(second, turns=1, cost_usd=0.25)
+    for _ in range(2):
+        await second.checkpoint()
+        uses(second, turns=1, cost_usd=0.125)  # its agent was started again
+    uses(first, turns=3, cost_usd=0.625)
+    for _ in range(2):
+        await first.collect()
+    second.commit(CHANGED)
+    second.says({**WANTED, "usage": {"cost_usd": 0.375}})
+    for _ in range(2):
+        await second.collect()
+    *used, delivered = await emitted(agents, "used", "used", "used", "used", "delivered")
+    costs = [fact["usage"]["cost_usd"] for fact in (*used, delivered)]
+    assert costs == [0.5, 0.75, 0.875, 1.0, 1.0]
+    assert delivered["usage"]["turns"] == 4
+    uses(first, cost_usd=0.75)
+    await first.collect()
+    late = (await emitted(agents, "used", "used", "used", "used", "delivered", "used"))[-1]
+    assert late["usage"]["cost_usd"] == 1.125
+
+
 async def test_outputs_are_final_whatever_pod_comes(agents: AgentWorld) -> None:
     pod = await begun(agents)
     pod.git("add", "--all")
