@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from functions.console.ask import Row
+from functions.console.formatting import pretty
 
+MAX_SHOWN = 20_000  # of a payload, in characters
+
+SAME_PAYLOAD = (
+    "The same payload goes to its services again: a run's payload cannot be edited. If it is what "
+    "was refused, start another run with the right one in place of this retry."
+)
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
 UNDOABLE = ("COMPLETED", "FAILED")
 
@@ -19,10 +26,17 @@ ACTIONS = {
 _ADVICE = {
     "WAITING": "Start the service that is the worker of each step named above, or have it register "
     "for it; the run then goes on by itself.",
-    "FAILED": "Mend what the reason names, then retry the run.",
+    "FAILED": "Mend what the reason names, then retry the run. Where that is its payload, start "
+    "another run: a retry sends the same payload.",
     "UNDONE": "Mend what the reason names, then retry the run: what it had done is undone.",
     "UNDO_FAILED": "Mend the service whose step was not undone, then retry the run.",
 }
+
+
+def payload_of(found: Row) -> str:
+    """A run's payload for reading: indented JSON, or bytes in base64; at most the beginning."""
+    text = found["payload"] if found["payloadEncoding"] != "json" else pretty(found["payload"])
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def allowed(found: Row, *, undoes: bool) -> list[str]:

@@ -69,6 +69,15 @@ async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
     return {"name": name, "detail": "", "warning": warning}
 
 
+async def _describe_run(ask: Ask, item: str, action: str) -> Row:
+    name, _, flow = item.rpartition("/")
+    query = {"name": name, "flow": flow}
+    found = await orchestrations.read_run(ask, query)
+    warning = run_actions.SAME_PAYLOAD if action == "retry" else ""
+    detail = found["waitingFor"] or found["reason"] or ""
+    return {"name": detail, "detail": "", "warning": warning}
+
+
 def _run_page(item: str) -> str:
     name, _, flow = item.rpartition("/")
     return path("orchestrations", name, "runs", flow)
@@ -88,6 +97,7 @@ KINDS = {
         {name: run_actions.ACTIONS[name] for name in ("retry", "pause", "resume", "cancel")},
         _run_page,
         _run,
+        _describe_run,
     ),
     "dead-letters": Kind(
         "dead letter",

@@ -12,7 +12,7 @@ from functions.console.orchestrations import FUNCTION, execution_path, read_run,
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.rendering import View, done, render
-from functions.console.run_actions import ACTIONS
+from functions.console.run_actions import ACTIONS, SAME_PAYLOAD, payload_of
 from functions.kit.errors import NotFound
 
 
@@ -24,6 +24,8 @@ async def confirm(view: View) -> Response:
     acts = True
     found = await read_run(view.ask, query)
     facts = {"run": found["executionId"], "state": format_state(found["status"])}
+    if action == "retry" and found["reason"]:
+        facts["went wrong"] = found["reason"]
     if action == "undo":
         to = query.get("to") or None
         plan = await view.ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan", to=to)
@@ -41,6 +43,7 @@ async def confirm(view: View) -> Response:
         "title": f"{title} this run of {query['name']}?",
         "text": text,
         "facts": facts,
+        **({"warning": SAME_PAYLOAD, "payload": payload_of(found)} if action == "retry" else {}),
         "fields": {"to": query["to"]} if query.get("to") else {},
         "action": f"{run_page(query)}/{action}",
         "button": title if acts else "",

@@ -112,6 +112,25 @@ class TestOrchestrations:
         assert answer.status_code == 409
         assert "nothing to retry" in answer.text
 
+    async def test_a_retry_shows_the_payload_that_goes_again_before_it_does(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(relmName="misspelt")
+        await world.until(flow, "FAILED")
+        at = f"/orchestrations/tenantCreation/runs/{flow}"
+        async with browser(world.cluster) as client:
+            page = (await client.get(at)).text
+            asked = (await client.get(f"{at}/retry")).text
+            bulk = f"/bulk/runs?action=retry&item=tenantCreation/{flow}"
+            several = (await client.get(bulk)).text
+        assert "<details open><summary>Payload</summary>" in page
+        for shown in (page, asked):
+            assert "&#34;relmName&#34;: &#34;misspelt&#34;" in shown
+        for shown in (asked, several):
+            assert "The same payload goes to its services again" in shown
+            assert "payload.tenantId: is missing" in shown
+
     async def test_runs_are_found_across_orchestrations_by_name_state_and_day(
         self, world: SagaWorld
     ) -> None:
