@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
-from functions.kit.durable import Store, history, retention
+from functions.kit import cloudevents
+from functions.kit.durable import Store, history, outbox, retention
 from functions.kit.durable.history import Wanted
 from functions.kit.settings import DatabaseSettings
 from tests.support import eventually
@@ -55,6 +57,44 @@ async def test_a_scrape_reads_a_few_pages_of_a_month_of_runs(
     whole = await pages(month, "SELECT count(*) FROM run WHERE took_ms > 0")
     assert whole > 800
     assert await pages(month, query) < whole / 3
+
+
+# What waits while the sink is away, leased by a process that tries to send it.
+WAITING = """
+    INSERT INTO outbox_event (function, partition_key, message, leased_until)
+    SELECT 'f', n::text, '{}', now() + interval '30 s' FROM generate_series(1, 20000) AS n"""
+
+
+@pytest.fixture(params=["", "; ANALYZE outbox_event"], ids=["uncounted", "counted"])
+async def waiting(
+    new_database: str, request: pytest.FixtureRequest
+) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(new_database)
+    await connection.execute(WAITING + request.param)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_an_event_is_stored_without_reading_those_that_wait(store: Store) -> None:
+    message = cloudevents.Message("1", "/s", "t.v1", b"{}", extensions={"partitionkey": "7"})
+    other = replace(message, id="2", extensions={"partitionkey": "new"})
+    async with store.transaction() as tx:
+        entries = await outbox.put(tx, "f", [message, other])
+        read = await tx.fetchval(
+            """SELECT seq_tup_read FROM pg_stat_xact_user_tables
+               WHERE relname = 'outbox_event'"""
+        )
+    assert [entry.leased for entry in entries] == [False, True]
+    assert read == 0
+
+
+async def test_a_look_for_events_that_are_due_reads_a_few_pages(
+    waiting: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    whole = await pages(waiting, "SELECT count(*) FROM outbox_event WHERE message IS NOT NULL")
+    assert whole > 100
+    assert await pages(waiting, outbox._IS_DUE.replace("$1", "'f'")) < 20
 
 
 async def test_what_is_found_by_index_is_what_is_there(
