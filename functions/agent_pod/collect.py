@@ -12,6 +12,7 @@ import re
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ MAX_USAGE_BYTES = 10_000
 # Of the pod's six hours after the agent's end: what cannot be posted in this time is lost with it.
 POST_S = 6 * 3600.0 - 120.0
 GIT_S = 30.0
+MAX_NAMED = 20
+# A session's files grow with each message: where nothing else is new, the bundle is posted at every
+# so many checkpoints.
+STATE_EVERY = 5
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WHO = {
     f"GIT_{who}_{what}": "dsm-agent"
@@ -40,15 +45,18 @@ class Sidecar:
     def __init__(self, places: Places) -> None:
         self.places = places
         self._kept: tuple[Work | None, str, str] = (None, "", "")
+        self._since_bundle = STATE_EVERY
+        self._named: set[str] = set()
 
     def checkpoint(self) -> None:
         """Post once; what fails is tried with the next one, as it may be the last."""
         session, usage = read_session(self.places), read_usage(self.places)
         body: dict[str, Any] = {"pod": self.places.pod, "session": session, "usage": usage}
         work = self._kept[0]
+        self._since_bundle += 1
         try:
-            found = find_work(self.places)
-            if found != work:
+            found = self._find()
+            if found != work and (_own(found) != _own(work) or self._since_bundle >= STATE_EVERY):
                 body["bundle"] = make_bundle(self.places, found) if found else None
                 work = found
         except (Failure, GitError, OSError) as failure:
@@ -63,30 +71,59 @@ class Sidecar:
             print(f"nothing is kept yet: {failure}", flush=True)
         else:
             self._kept = kept
+            if "bundle" in body:
+                self._since_bundle = 0
 
     def collect(self) -> None:
         """Post the outputs file, and a bundle of what is new since the base."""
         places = self.places
         found: dict[str, Any] = {"outputs": None, "bundle": None, "problems": []}
-        for name, take in (("outputs", read_outputs), ("bundle", _bundle)):
+        for name, take in (("outputs", partial(read_outputs, places)), ("bundle", self._bundle)):
             try:
-                found[name] = take(places)
+                found[name] = take()
             except (Failure, GitError) as failure:
                 found["problems"].append(str(failure))
         found |= {"pod": places.pod, "session": read_session(places), "usage": read_usage(places)}
         post(places, "outputs", found, POST_S)
         print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
 
+    def _bundle(self) -> str | None:
+        found = self._find()
+        return make_bundle(self.places, found) if found else None
+
+    def _find(self) -> Work | None:
+        """Return what the agent has done, None where that is nothing; say once of each file of its
+        state that it is not kept."""
+        found = find_work(self.places)
+        if found is None:
+            return None
+        left_out: dict[str, str] = {}
+        try:
+            state, left_out = store_state(self.places)
+            found = replace(found, state=state)
+        except (GitError, OSError) as failure:  # work is worth more
+            print(f"its state is not kept: {failure}", flush=True)
+        for name in [one for one in left_out if one not in self._named][:MAX_NAMED]:
+            self._named.add(name)
+            # Quoted: it may be no UTF-8, which standard output would refuse, and have line ends.
+            print(f"not kept of its state: {name!a} {left_out[name]}", flush=True)
+        return found if found.own or found.state else None
+
 
 @dataclass(frozen=True)
 class Work:
     """What is new since `base`: the commit `tip`, `tree` where there is more than is in it, and
-    the tree of the agent's `state`."""
+    the agent's `state`."""
 
     base: str
     tip: str
     tree: str | None
     state: str | None = None
+
+    @property
+    def own(self) -> tuple[str, str | None] | None:
+        """What is new of the repository, whatever the state; None where nothing is."""
+        return (self.tip, self.tree) if self.tip != self.base or self.tree else None
 
 
 def read_outputs(places: Places) -> str | None:
@@ -124,13 +161,12 @@ def read_usage(places: Places) -> str:
     return reported.max_with(AgentUsage.model_validate_json(counted)).model_dump_json()
 
 
-def _bundle(places: Places) -> str | None:
-    found = find_work(places)
-    return make_bundle(places, found) if found else None
+def _own(work: Work | None) -> tuple[str, str | None] | None:
+    return work.own if work else None
 
 
 def find_work(places: Places) -> Work | None:
-    """What the agent has done, None where there is nothing or no repository."""
+    """What the agent has done in its repository, None without one."""
     tip = head(places.repository / ".git") if places.git.exists() else None
     if tip is None:
         return None  # no repository was cloned for it, or none is left
@@ -141,16 +177,7 @@ def find_work(places: Places) -> Work | None:
     tree = None
     with suppress(GitError):  # what is committed is worth more than what is not
         tree = _changed_tree(places, tip)
-    found = Work(base, tip, tree, _state(places))
-    return None if found == Work(base, base, None) else found
-
-
-def _state(places: Places) -> str | None:
-    try:
-        return store_state(places)
-    except (Failure, GitError, OSError) as failure:
-        print(f"its state is not kept: {failure}", flush=True)  # work is worth more
-        return None
+    return Work(base, tip, tree)
 
 
 def make_bundle(places: Places, found: Work) -> str:

@@ -6,13 +6,15 @@ folder, through no link, and copied to a place of our own, of which git then mak
 
 from __future__ import annotations
 
+import heapq
 import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from functions.agent_pod.environment import Failure, Places
+from functions.agent_pod.environment import Places
 from functions.kit.clients.git import git
 from functions.untrusted_text import secrets_in
 
@@ -20,26 +22,27 @@ MAX_BYTES = 5_000_000
 MAX_FILES = 1000
 
 
-def store_state(places: Places) -> str | None:
-    """Return the tree of the folder as it is now, in `state_objects`; None where it is empty.
+def store_state(places: Places) -> tuple[str | None, dict[str, str]]:
+    """Return the tree of the folder as it is now, in `state_objects`, None where nothing is kept;
+    and the names of the files that are left out, each with the reason.
 
-    A file that has what looks like a key is left out. `Failure` where all is more than MAX_BYTES or
-    MAX_FILES.
+    The newest are kept, up to MAX_BYTES and MAX_FILES, but for those with what looks like a key.
     """
     own = places.state_objects.parent
     shutil.rmtree(own, ignore_errors=True)
     places.state_objects.mkdir(parents=True)
     files, is_empty = own / "files", True
     files.mkdir()
-    for name, content in _files(places.state):
-        if problems := secrets_in(content.decode(errors="replace"), f"the state's {name}"):
-            print(f"not kept: {problems[0]}", flush=True)
+    chosen, left_out = _newest(places.state)
+    for name, content in _contents(places.state, chosen, left_out):
+        if problems := secrets_in(content.decode(errors="replace"), "it"):
+            left_out[name] = problems[0].partition(": ")[2]
             continue
         (files / name).parent.mkdir(parents=True, exist_ok=True)
         (files / name).write_bytes(content)
         is_empty = False
     if is_empty:
-        return None
+        return None, left_out
     # Objects beside the repository's: they are replaced each minute, and would fill it.
     env = {
         "GIT_INDEX_FILE": str(own / "index"),
@@ -47,7 +50,7 @@ def store_state(places: Places) -> str | None:
         "GIT_OBJECT_DIRECTORY": str(places.state_objects),
     }
     git("add", "--all", "--force", at=places.git, env=env)
-    return git("write-tree", at=places.git, env=env)
+    return git("write-tree", at=places.git, env=env), left_out
 
 
 def restore_state(places: Places, commit: str) -> None:
@@ -56,9 +59,48 @@ def restore_state(places: Places, commit: str) -> None:
     git(f"--work-tree={places.state}", "checkout", commit, "--", ".", at=places.git, env=env)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of all regular files; nothing of a repository, which git would read."""
-    remaining, count = MAX_BYTES, 0
+def _newest(folder: Path) -> tuple[set[str], dict[str, str]]:
+    """Return the names of the files that are kept, and of those that are not, with the reason."""
+    newest: list[tuple[int, str, int]] = []
+    count, remaining = 0, MAX_BYTES
+    for path, name, number in _walk(folder):
+        with suppress(OSError):  # it is gone meanwhile
+            found = os.stat(name, dir_fd=number, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                count += 1
+                push = heapq.heappush if count <= MAX_FILES else heapq.heappushpop
+                push(newest, (found.st_mtime_ns, path, found.st_size))
+    chosen, left_out = set(), {}
+    for _, path, size in sorted(newest, reverse=True):
+        if size <= remaining:
+            remaining -= size
+            chosen.add(path)
+        else:
+            left_out[path] = f"has {size} bytes, {remaining} are left"
+    if count > MAX_FILES:
+        left_out["..."] = f"the oldest of {count} files: {MAX_FILES} are kept"
+    return chosen, left_out
+
+
+def _contents(
+    folder: Path, chosen: set[str], left_out: dict[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    """Read these files; add what has grown too large meanwhile to what is left out."""
+    remaining = MAX_BYTES
+    for path, name, number in _walk(folder):
+        content = _read(name, number, remaining + 1) if path in chosen else None
+        if content is None:
+            continue
+        if len(content) > remaining:
+            left_out[path] = "grows"
+            continue
+        remaining -= len(content)
+        yield path, content
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """Each file's path and name, with its open folder; nothing of a repository, which git would
+    read."""
     try:
         top = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     except OSError:
@@ -67,14 +109,8 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
         for at, folders, names, number in os.fwalk(".", dir_fd=top):
             folders[:] = [one for one in folders if one.lower() != ".git"]
             for name in names:
-                content = _read(name, number, remaining + 1)
-                if content is None or name.lower() == ".git":
-                    continue
-                remaining, count = remaining - len(content), count + 1
-                if remaining < 0 or count > MAX_FILES:
-                    limit = f"{MAX_BYTES // 10**6} MB or {MAX_FILES} files"
-                    raise Failure(f"the agent's state is more than {limit}")
-                yield os.path.normpath(f"{at}/{name}"), content
+                if name.lower() != ".git":
+                    yield os.path.normpath(f"{at}/{name}"), name, number
     finally:
         os.close(top)
 

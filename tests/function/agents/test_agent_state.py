@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.agent_pod import state
+from functions.agent_pod.collect import STATE_EVERY
 from tests.function.agents.test_agent_kept import failed, tell
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld, Pod
 
@@ -29,7 +32,8 @@ def keeps(pod: Pod, files: dict[str, str]) -> None:
 
 async def retried(agents: AgentWorld, pod: Pod) -> Pod:
     """The pod of a retry, after the first one is lost."""
-    await pod.checkpoint()
+    for _ in range(STATE_EVERY):
+        await pod.checkpoint()
     await tell(agents, failed(pod, agents))
     await agents.minute(3)
     again = await agents.pod("job-2", resume=True)
@@ -75,15 +79,79 @@ async def test_what_looks_like_a_key_is_left_out(agents: AgentWorld) -> None:
     assert kept(await retried(agents, pod)) == {SESSION: "{}\n"}
 
 
-@pytest.mark.parametrize("of_what", ["bytes", "files"])
-async def test_too_much_of_it_costs_no_work(agents: AgentWorld, of_what: str) -> None:
+def written_at(pod: Pod, name: str, minute: int) -> None:
+    os.utime(pod.places.state / name, (60 * minute, 60 * minute))
+
+
+async def test_of_too_much_the_newest_files_are_kept_and_the_others_named(
+    agents: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
     pod = await working(agents)
     pod.commit(CHANGED)
-    many = {f"{number}.txt": "x" for number in range(state.MAX_FILES + 1)}
-    keeps(pod, {"large": "x" * (state.MAX_BYTES + 1)} if of_what == "bytes" else many)
+    sizes = {"old": 3_000_000, "large": state.MAX_BYTES + 1, "new": 4_000_000, "oldest": 5}
+    keeps(pod, {name: "x" * size for name, size in sizes.items()})
+    for minute, name in enumerate(("oldest", "old", "new", "large")):
+        written_at(pod, name, minute)
     again = await retried(agents, pod)
-    assert kept(again) == {}
+    assert set(kept(again)) == {"new", "oldest"}
     assert (again.places.repository / "src/basket.py").read_text() == CHANGED["src/basket.py"]
+    printed = capsys.readouterr().out
+    assert "not kept of its state: 'large' has 5000001 bytes, 5000000 are left" in printed
+    assert "not kept of its state: 'old' has 3000000 bytes, 1000000 are left" in printed
+
+
+async def test_of_too_many_files_the_newest_are_kept(
+    agents: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = await working(agents)
+    keeps(pod, {f"{number}.txt": "x" for number in range(state.MAX_FILES + 2)})
+    for name in ("0.txt", "7.txt"):
+        written_at(pod, name, 0)
+    found = kept(await retried(agents, pod))
+    assert len(found) == state.MAX_FILES
+    assert {"0.txt", "7.txt"}.isdisjoint(found)
+    assert "the oldest of 1002 files: 1000 are kept" in capsys.readouterr().out
+
+
+async def test_a_name_that_is_no_utf_8_is_kept_or_named(
+    agents: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output takes no such text: neither does the one of a container."""
+    pod = await working(agents)
+    for name, text in ((b"caf\xe9", b"x"), (b"key \xe9", b"AKIAIOSFODNN7EXAMPLE")):
+        (pod.places.state / os.fsdecode(name)).write_bytes(text)
+    assert set(kept(await retried(agents, pod))) == {os.fsdecode(b"caf\xe9")}
+    assert "not kept of its state: 'key \\udce9' has what" in capsys.readouterr().out
+
+
+async def test_it_is_posted_less_often_than_work_and_last_of_all(agents: AgentWorld) -> None:
+    pod = await working(agents)
+    pod.commit(CHANGED)
+    posted: list[bytes] = []
+    app = agents.cluster.apps["agent-outputs"]
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        async def given() -> Any:
+            message = await receive()
+            posted.append(message.get("body", b""))
+            return message
+
+        await app(scope, given, send)
+
+    agents.cluster.add("agent-outputs", noting)
+    for number in range(1 + 2 * STATE_EVERY):
+        keeps(pod, {SESSION: f"{number}\n"})
+        await pod.checkpoint()
+    assert b"".join(posted).count(b'"bundle"') == 3
+    keeps(pod, {SESSION: "again\n"})
+    pod.write({"src/half.py": "half = 1\n"})
+    await pod.checkpoint()
+    assert b"".join(posted).count(b'"bundle"') == 4, "with work at once"
+    keeps(pod, {SESSION: "last\n"})
+    await pod.collect()
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    assert kept(again) == {SESSION: "last\n"}
 
 
 @pytest.mark.parametrize("place", ["the folder", "a folder in it", "a file in it", "a repository"])
