@@ -50,7 +50,7 @@ SHOWN_FAILURES = 10
 async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each function with its status and its last hour, those that failed first."""
     # All at once: a read that began after one that hangs would have none of its time left.
-    (services, revisions, pods), records, optional, given_up = await asyncio.gather(
+    (services, revisions, pods), records, optional, given_up, notes = await asyncio.gather(
         asyncio.gather(
             _objects(ask, API, "services"),
             _objects(ask, API, "revisions"),
@@ -59,6 +59,7 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
         _records(ask, RECORDED),
         _records(ask, OPTIONAL),
         _given_up(ask),
+        deliveries.notes(ask),
     )
     known, revision_by_name = _by_name(services), _by_name(revisions)
     records |= {
@@ -80,6 +81,7 @@ async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
         record = records.get(name)
         row = {"name": name, **status_of(known.get(name), revision_by_name)}
         row["lives"] = lives.get(name)
+        row["notes"] = notes if name == deliveries.FUNCTION else ()
         row |= {"has_record": isinstance(record, dict), "is_away": isinstance(record, str)}
         if isinstance(record, dict):
             runs = record["runs"]

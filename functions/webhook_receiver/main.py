@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -107,12 +107,6 @@ def retention(ctx: Context) -> Sequence[Rule]:
     return (tables.retention(days), *rounds.retention(ctx))
 
 
-def health(ctx: Context) -> Mapping[str, object]:
-    """Which sources are configured, and whether GitHub is asked who may do what."""
-    actors = "asked of GitHub" if ctx.asks_github else f"unknown: {NO_CREDENTIALS}"
-    return {"sources": ctx.part(Receiver).settings.sources(), "actors": actors}
-
-
 @function(
     emits=[
         GithubEvent,
@@ -132,7 +126,7 @@ def health(ctx: Context) -> Mapping[str, object]:
         route("/deliveries/{id}/redeliver", deliveries.redeliver, methods=["POST"]),
     ],
     start=start,
-    health=health,
+    health=lost.configured,
     gauges=gauges,
     retention=retention,
     ad_hoc=False,

@@ -132,6 +132,7 @@ KINDS: tuple[Kind, ...] = (
     ("Agents' work that needs approval", "/jobs", "/jobs?approval=outputs", outputs),
     ("Schedules that were missed or paused", "/schedules", "/schedules", schedules),
     ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
+    ("Agents refused without GitHub's credentials", "/agents", "/agents", deliveries.refused),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),
     ("Sprints that will be late", "/sprints", "/sprints", late),
     ("Sprints in which nothing moves", "/sprints", "/sprints", stalled),

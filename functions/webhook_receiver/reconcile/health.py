@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from functions.kit.context import Context
 from functions.kit.contract import callers
 from functions.kit.contract.cross_origin import is_from_outside
 from functions.webhook_receiver.deliveries import prove
+from functions.webhook_receiver.github_actor import NO_CREDENTIALS
 from functions.webhook_receiver.reconcile import comparison, hook_tables, messages
 from functions.webhook_receiver.reconcile.alerts import NAME
 from functions.webhook_receiver.reconcile.comparison import Comparison
@@ -25,6 +26,7 @@ from functions.webhook_receiver.reconcile_settings import (
     compares_hooks,
     compares_issues,
 )
+from functions.webhook_receiver.state import Receiver
 
 DAY = timedelta(days=1)
 MAX_SHOWN = 200
@@ -37,6 +39,12 @@ async def health(request: Request, ctx: Context) -> Response:
     elif (answer := await callers.refused(request.scope, ctx)) is not None:
         return answer
     return JSONResponse(await status(ctx))
+
+
+def configured(ctx: Context) -> Mapping[str, object]:
+    """Which sources are configured, and whether GitHub is asked who may do what."""
+    actors = "asked of GitHub" if ctx.asks_github else f"unknown: {NO_CREDENTIALS}"
+    return {"sources": ctx.part(Receiver).settings.sources(), "actors": actors}
 
 
 async def status(ctx: Context) -> dict[str, Any]:
@@ -83,6 +91,7 @@ async def status(ctx: Context) -> dict[str, Any]:
     if not hooks and not issues:
         summary = f"{messages.NOT_ASKED} {summary}".strip()
     return {
+        **configured(ctx),
         "message": summary,
         "asks_github": bool(hooks or issues),
         "hooks": hooks,

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from functions.console.main import console
+from functions.event_recorder.main import event_recorder
+from functions.events.agent import AgentRefused
 from functions.webhook_receiver.gauges import gauges
+from functions.webhook_receiver.github_actor import NO_CREDENTIALS
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL
 from tests.support.deliveries_world import HOOK, DeliveriesWorld, deliveries_world
 
-PANEL = "/functions/panels/deliveries"
+PANEL, FUNCTIONS = "/functions/panels/deliveries", "/functions/panels/functions"
+ATTENTION = "/panels/attention"
+RECORDED = {"EVENTS_URL": "http://event-recorder.dsm.svc.cluster.local/events/search"}
 
 
 @pytest.fixture
@@ -66,6 +71,46 @@ async def test_what_is_missing_is_a_number_that_an_alert_reads(world: Deliveries
     assert received["deliveries_missing", HOOK] == 1
     assert received["deliveries_missing_oldest_seconds", HOOK] == 300
     assert received["deliveries_compared_age_seconds", HOOK] == 0, "it began just now"
+
+
+async def test_a_source_that_is_not_configured_is_named_beside_its_function(
+    world: DeliveriesWorld,
+) -> None:
+    assert "Not configured" not in await page(world, FUNCTIONS)
+    world.deploy({"GRAFANA_WEBHOOK_SECRETS": "", "PM_WEBHOOK_SECRETS": "", "GITHUB_TOKEN": ""})
+    [row] = [
+        row for row in (await page(world, FUNCTIONS)).split("<tr>") if ">webhook-receiver<" in row
+    ]
+    assert "Not configured, so refused: grafana, pm" in row
+    assert "on GitHub is refused: there are no credentials for GitHub." in row
+
+
+async def test_an_agent_that_was_refused_without_credentials_needs_attention(
+    world: DeliveriesWorld, functions_database: str
+) -> None:
+    world.cluster.deploy(event_recorder, {"DATABASE_URL": functions_database}, now=world.clock)
+    world.cluster.deploy(console, LOCAL | RECORDED, now=world.clock)
+    for issue, reason in ((7, f"GitHub could not be asked: {NO_CREDENTIALS}"), (8, "not a member")):
+        refused = AgentRefused(
+            correlation_id=f"c-{issue}",
+            route="agent",
+            repository="o/r",
+            issue=issue,
+            login="mona",
+            asked="label agent",
+            reason=reason,
+            refused_at=world.clock(),
+        )
+        assert (await world.cluster.tell("event-recorder", refused)).status_code == 202
+    assert "Agents refused" not in await page(world, ATTENTION)
+
+    world.deploy({"GITHUB_TOKEN": ""})
+    world.cluster.deploy(console, LOCAL | RECORDED, now=world.clock)
+    shown = await page(world, ATTENTION)
+    assert "Agents refused without GitHub&#39;s credentials" in shown
+    assert f"{NO_CREDENTIALS}: set the Secret github, then ask again" in shown
+    assert "/events/trace?correlation=c-7" in shown
+    assert "c-8" not in shown
 
 
 async def test_without_credentials_it_says_how_to_change_that(world: DeliveriesWorld) -> None:
