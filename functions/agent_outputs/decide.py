@@ -15,8 +15,8 @@ from functions.events.approval import ChangedFile
 FORBIDDEN = (
     ".github/workflows/*",
     ".github/actions/*",
-    "action.yml",
-    "action.yaml",
+    "action.y*ml",
+    "*/action.y*ml",
     "codeowners",
     "*/codeowners",
     ".gitmodules",

@@ -18,7 +18,7 @@ _INSERT = """INSERT INTO user_action (function, at, who, action, reason, subject
     FROM ended RETURNING true"""
 _BY_USER = _INSERT.format(values="$1, $2, $3, $4")
 # Under no name: the record of what users did leaves it out.
-_BY_ITSELF = _INSERT.format(values="now(), '', 'expired', 'kept for ' || $1 || ' days'")
+BY_RETENTION = _INSERT.format(values="now(), '', 'expired', 'kept for ' || $1 || ' days'")
 
 
 async def dismiss(tx: Connection, number: int, who: str, reason: str, now: datetime) -> bool:
@@ -40,19 +40,6 @@ async def delete(tx: Connection, number: int, who: str, reason: str, now: dateti
         *(now, who, "deleted", reason, number),
     )
     return found is not None
-
-
-# Of retention. One that is being sent is left; what another process deletes is not waited for.
-EXPIRE = f"""
-    WITH old AS (
-            SELECT number FROM dead_letter
-            WHERE last_at < now() - make_interval(days => $1) AND state <> 'redriving'
-            ORDER BY last_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-        ended AS (
-            DELETE FROM dead_letter USING old WHERE dead_letter.number = old.number
-            RETURNING dead_letter.*),
-        audited AS ({_BY_ITSELF})
-    SELECT count(*) FROM audited"""
 
 
 async def of(connection: Connection, number: int) -> list[dict[str, Any]]:

@@ -11,6 +11,18 @@ from functions.kit.context import Context
 from functions.kit.durable import Rule
 from functions.kit.settings import Settings
 
+# One that is being sent is left; what another process deletes is not waited for.
+_EXPIRE = f"""
+    WITH old AS (
+            SELECT number FROM dead_letter
+            WHERE last_at < now() - make_interval(days => $1) AND state <> 'redriving'
+            ORDER BY last_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+        ended AS (
+            DELETE FROM dead_letter USING old WHERE dead_letter.number = old.number
+            RETURNING dead_letter.*),
+        audited AS ({audit.BY_RETENTION})
+    SELECT count(*) FROM audited"""
+
 
 class DeadLetterSettings(Settings):
     """What dead-letter keeps, and for how long."""
@@ -30,4 +42,4 @@ class DeadLetterSettings(Settings):
 
 def retention(ctx: Context) -> Sequence[Rule]:
     """Dead letters, the end of each on record."""
-    return (Rule(ctx.settings(DeadLetterSettings).dead_letter_retention_days, audit.EXPIRE),)
+    return (Rule(ctx.settings(DeadLetterSettings).dead_letter_retention_days, _EXPIRE),)

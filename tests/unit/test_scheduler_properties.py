@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from functions.schedule_policy import Holiday, Missed, Overlap, Policy
 from functions.scheduler.decide.calendar import Calendar
+from functions.scheduler.decide.missed import ON_TIME
 from functions.scheduler.decide.nominal import Version, times
-from functions.scheduler.decide.reconcile import ON_TIME, Pause, Schedule, close
+from functions.scheduler.decide.reconcile import Pause, Schedule, close
 from functions.scheduler.decide.tick import Cause, State, Tick
 from tests.unit.test_scheduler_decide import DAY, MINUTE, START, ZONES, Ledger
 

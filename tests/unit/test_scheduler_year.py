@@ -12,8 +12,9 @@ import pytest
 
 from functions.dsm.project_orchestrator.decide import schedule_manifest
 from functions.schedule_policy import Missed, parse
+from functions.scheduler.decide.missed import ON_TIME
 from functions.scheduler.decide.nominal import Version
-from functions.scheduler.decide.reconcile import ON_TIME, Schedule
+from functions.scheduler.decide.reconcile import Schedule
 from functions.scheduler.decide.tick import State
 from functions.scheduler.sources import Source, of_object
 from tests.support.repository import of_kind

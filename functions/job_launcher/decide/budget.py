@@ -1,4 +1,4 @@
-"""Budgets: what the Jobs of a group may use in a day, and what they have used. Pure."""
+"""Budgets: what the Jobs of a group may use in a day, and what is left of it. Pure."""
 
 from __future__ import annotations
 

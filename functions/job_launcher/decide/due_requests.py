@@ -1,4 +1,4 @@
-"""Which requests are due, in which order, and why the others wait."""
+"""Which requests are due, of those that wait in their order, and why the others wait."""
 
 from __future__ import annotations
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from functions.schedule_policy import Holiday, Missed
+from functions.schedule_policy import Holiday
 from functions.scheduler.decide.calendar import Calendar
 from functions.scheduler.decide.holiday import shifted
-from functions.scheduler.decide.nominal import Version, cron_of, jittered, times, version_at
+from functions.scheduler.decide.missed import missed
+from functions.scheduler.decide.nominal import Version, jittered, times, version_at
 from functions.scheduler.decide.overlap import turns
-from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick
+from functions.scheduler.decide.tick import UNFINISHED, Cause, Origin, State, Tick, shown
 
-ON_TIME = timedelta(seconds=90)  # a wake-up comes each minute, and takes a moment
 BY_FAILURES = "scheduler"  # who pauses a schedule whose runs fail
 MAX_SHIFT = timedelta(days=31)  # how far a holiday may move a time
 _MOMENT = timedelta(microseconds=1)
@@ -75,14 +75,15 @@ def reconcile(schedule: Schedule, now: datetime, calendars: Mapping[str, Calenda
         for tick in schedule.open
         if tick.state is State.DUE
     ]
-    timely = list(_missed(schedule, [*waiting, *new], now, pause))
+    paused = _paused(pause) if pause else ""
+    timely = list(missed(schedule.versions, [*waiting, *new], now, paused))
     running = [tick for tick in schedule.open if tick.state in UNFINISHED]
     found = turns(
         version_at(schedule.versions, now).policy.overlap,
         sorted((tick for tick in timely if _may_run(tick)), key=lambda t: t.due),
         running,
         now,
-        _paused(pause) if pause else "",
+        paused,
     )
     decided = {tick.nominal: tick for tick in (*timely, *found.ticks)}
     before = {tick.nominal: tick for tick in schedule.open}
@@ -98,7 +99,7 @@ def close(schedule: Schedule, now: datetime, calendars: Mapping[str, Calendar]) 
         for version, at in _nominal(schedule, now, calendars)
     ]
     waiting = [tick for tick in schedule.open if tick.state is State.DUE]
-    reason = f"its PingSource was gone, or had no policies any more, at {_shown(now)}"
+    reason = f"its PingSource was gone, or had no policies any more, at {shown(now)}"
     return tuple(
         replace(tick, state=State.SKIPPED, cause=Cause.REMOVED, reason=reason)
         if tick.state is State.DUE
@@ -126,7 +127,7 @@ def _judged(
     found = first_state(schedule, version, tick.nominal, covers, calendars)
     if found.state is not State.DUE or found.cause is not Cause.NONE:
         return found
-    reason = f"calendar {version.policy.calendar} was missing until {_shown(now)}"
+    reason = f"calendar {version.policy.calendar} was missing until {shown(now)}"
     return replace(found, cause=Cause.LATE, reason=reason)
 
 
@@ -184,9 +185,9 @@ def first_state(
         return Tick(at, at, State.SKIPPED, Origin.CLOCK, reason, cause)
 
     if policy.start is not None and at < policy.start:
-        return skipped(Cause.BEFORE_START, f"before the schedule's start, {_shown(policy.start)}")
+        return skipped(Cause.BEFORE_START, f"before the schedule's start, {shown(policy.start)}")
     if policy.end is not None and at > policy.end:
-        return skipped(Cause.AFTER_END, f"after the schedule's end, {_shown(policy.end)}")
+        return skipped(Cause.AFTER_END, f"after the schedule's end, {shown(policy.end)}")
     if pause is not None:
         return skipped(Cause.PAUSED, _paused(pause))
     if policy.calendar and policy.calendar not in calendars:
@@ -202,61 +203,5 @@ def first_state(
     return Tick(at, due, State.DUE, Origin.CLOCK, reason, moved)
 
 
-def _missed(
-    schedule: Schedule, ticks: Sequence[Tick], now: datetime, pause: Pause | None
-) -> Iterator[Tick]:
-    """Decide which of the times that came due while nothing looked still run.
-
-    What waits for another run, or for the end of a pause, came due in time: only its window ends.
-    """
-    due = [tick for tick in ticks if tick.state is State.DUE and tick.due <= now]
-    came = [t.nominal for t in due if t.cause not in (Cause.WAITING, Cause.NO_CALENDAR)]
-    for tick in ticks:
-        if tick.state is State.DUE and tick.cause is Cause.NO_CALENDAR:
-            version = version_at(schedule.versions, tick.nominal)
-            over = f"{tick.reason}, and missed-window is {_window(version)}"
-            is_open = _in_window(version, tick, now)
-            yield tick if is_open else replace(tick, state=State.MISSED, reason=over)
-            continue
-        if tick not in due or now - tick.due <= ON_TIME:
-            yield tick
-            continue
-        version = version_at(schedule.versions, tick.nominal)
-        policy = version.policy
-        late = f"nothing looked at the schedule until {_shown(now)}"
-        if tick.reason:
-            is_known = tick.cause in (Cause.WAITING, Cause.LATE)
-            late = tick.reason if is_known else f"{tick.reason}; {late}"
-        missed = replace(tick, state=State.MISSED, cause=Cause.LATE)
-        is_open = _in_window(version, tick, now)
-        if tick.cause is Cause.WAITING and is_open:
-            yield tick
-        elif tick.cause is Cause.WAITING and pause:
-            yield replace(tick, state=State.SKIPPED, cause=Cause.PAUSED, reason=_paused(pause))
-        elif policy.missed is Missed.NONE and tick.cause is not Cause.WAITING:
-            yield replace(missed, reason=f"{late}, and missed is none")
-        elif policy.missed is Missed.LATEST and tick.nominal < max(came, default=tick.nominal):
-            yield replace(missed, reason=f"{late}; a later time runs instead")
-        elif not is_open:
-            yield replace(missed, reason=f"{late}, and missed-window is {_window(version)}")
-        else:
-            yield replace(tick, origin=Origin.CATCH_UP, reason=late, cause=Cause.LATE)
-
-
-def _window(version: Version) -> str:
-    return str(version.policy.missed_window or "the same day")
-
-
-def _in_window(version: Version, tick: Tick, now: datetime) -> bool:
-    if version.policy.missed_window is not None:
-        return now - tick.due <= version.policy.missed_window
-    zone = cron_of(version).zone
-    return now.astimezone(zone).date() == tick.due.astimezone(zone).date()
-
-
 def _paused(pause: Pause) -> str:
     return f"paused by {pause.by}: {pause.reason}"
-
-
-def _shown(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

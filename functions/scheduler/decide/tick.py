@@ -71,3 +71,12 @@ class Tick:
         '2026-11-27T14:00:00Z'
         """
         return self.nominal.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown(at: datetime) -> str:
+    """An instant as reasons name it.
+
+    >>> shown(datetime(2026, 11, 27, 14, tzinfo=UTC))
+    '2026-11-27 14:00:00Z'
+    """
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -40,6 +40,10 @@ def owners(pod: Pod) -> None:
     pod.commit({"docs/CODEOWNERS": "* @stranger\n"})
 
 
+def action(pod: Pod) -> None:
+    pod.commit({"tools/lint/action.yml": "runs: {using: node20, main: index.js}\n"})
+
+
 def link(pod: Pod) -> None:
     (pod.places.repository / "passwd").symlink_to("/etc/passwd")
     pod.commit(CHANGED)
@@ -88,6 +92,7 @@ def many(pod: Pod) -> None:
         (workflow, ".github/workflows/ci.yml: agents may not change this path"),
         (workflow_in_between, ".github/workflows/ci.yml: agents may not change this path"),
         (owners, "docs/CODEOWNERS: agents may not change this path"),
+        (action, "tools/lint/action.yml: agents may not change this path"),
         (link, "passwd: is a symbolic link"),
         (submodule, "other: is a submodule"),
         (secret, "config.py: has what looks like an AWS access key"),
