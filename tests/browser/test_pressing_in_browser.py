@@ -5,11 +5,14 @@ After the tests that look (by this file's name): what waits or runs there has en
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Tab
 from tests.browser.morning import Morning
+from tests.browser.pages import serious
 
 pytestmark = [pytest.mark.browser]
 
@@ -47,6 +50,18 @@ async def test_a_job_is_stopped(tab: Tab, ran: Morning) -> None:
     page = await tab.open(f"/jobs/{ran.job}")
     await press(page, "Stop it")
     await expect(page.locator(".panel-job .verdict")).to_contain_text("Cancelled")
+
+
+async def test_a_backfill_lists_each_time_that_it_runs(tab: Tab) -> None:
+    today = datetime.now(UTC).date()
+    span = f"since={today - timedelta(days=1)}T00:00&before={today}T00:00&which=all"
+    page = await tab.open(f"/schedules/sprint-report/backfill?{span}")
+    await expect(page.locator("main table tbody tr")).to_have_count(1)
+    await page.get_by_label("Reason").fill("a drill")
+    await page.locator("main button", has_text="Run 1 nominal time").click()
+    await expect(page.locator("h1")).to_contain_text("Backfill 1")
+    await expect(page.locator(".panel-backfill tbody tr")).to_contain_text("done")
+    assert await serious(page) == []
 
 
 async def test_all_open_dead_letters_of_a_filter_are_sent_again(tab: Tab) -> None:

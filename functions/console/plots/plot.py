@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -33,7 +34,9 @@ def line_plot(
     a reason, and a vertical line with a short text. The first series has a value at each label. The
     numbers must stand in a table beside it, so readers get the title.
     """
-    every = max(1, len(labels) // 8)
+    every = max(1, math.ceil(len(labels) / 8))
+    # The marked label is one of them: it stands too near to none.
+    first = labels.index(marked) % every if marked in labels else 0
     kind = pygal.StackedBar if bars else pygal.StackedLine if stacked else pygal.Line
     stacked = stacked or bars
     highest = [v for values in series.values() for v in values if v]
@@ -41,14 +44,14 @@ def line_plot(
         js=[],
         css=[],
         no_prefix=True,
-        width=860,
+        width=720,
         height=300,
         title=None,
         fill=stacked,
         show_legend=False,
         include_x_axis=True,
         max_scale=6,
-        x_labels_major=[*labels[::every], marked],
+        x_labels_major=labels[first::every],
         show_minor_x_labels=False,
         truncate_label=-1,
         dots_size=3.5,
