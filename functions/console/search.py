@@ -32,7 +32,10 @@ MAX_TERM = 300
 MAX_HITS = 10  # of each kind
 MIN_ID = 8  # characters of a run's id: as many as lists show
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-MIN_PART = 3  # characters of a name: fewer are in most
+MIN_PART = 3  # characters of a word's beginning: fewer fit most names
+MAX_READ = 200  # dead letters and events, of which those that fit are shown
+# Where a word begins: after a space or a sign, and at a capital within a name.
+WORD = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9])|(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,33 @@ class Hit:
     href: str
 
 
+def fits(term: str, name: str) -> bool:
+    """Is it the name, or how one of its words begins, in any case?
+
+    >>> [fits("creat", name) for name in ("tenantCreation", "re-create", "recreate")]
+    [True, True, False]
+    """
+    wanted, text = term.lower(), name.lower()
+    begins = (text.startswith(wanted, word.start()) for word in WORD.finditer(name))
+    return wanted == text or (len(term) >= MIN_PART and any(begins))
+
+
 async def dead_letters(ask: Ask, term: str) -> list[Hit]:
+    """By number, and the newest by what they are about: the subject, the reason, the event's id."""
     peer = ask.function("dead-letter")
     if term.isdecimal() and len(term) < 10:
-        found = await peer.read(f"/dead-letters/{term}")
-        name = f"{term}: {short_type(found['type'])}"
-        return [Hit("Dead letter", name, f"/dead-letters/{found['number']}")]
-    return []
+        return [_dead_letter(await peer.read(f"/dead-letters/{term}"))]
+    if len(term) < MIN_PART:
+        return []
+    newest = (await peer.read("/dead-letters", limit=MAX_READ))["dead_letters"]
+    about = ("subject", "detail", "id")
+    found = [row for row in newest if any(fits(term, row[name] or "") for name in about)]
+    return [_dead_letter(row) for row in found[:MAX_HITS]]
+
+
+def _dead_letter(row: Row) -> Hit:
+    name = f"{row['number']}: {short_type(row['type'])} {row['subject'] or ''}".strip()
+    return Hit("Dead letter", name, f"/dead-letters/{row['number']}")
 
 
 async def jobs(ask: Ask, term: str) -> list[Hit]:
@@ -70,6 +93,7 @@ async def orchestrations(ask: Ask, term: str) -> list[Hit]:
     hits = [
         Hit("Orchestration", one["orchName"], path("orchestrations", one["orchName"]))
         for one in named["content"]
+        if fits(term, one["orchName"])
     ]
     return hits + [
         Hit("Run", f"{run['executionId']} of {run['orchName']}", _run(run)) for run in runs
@@ -108,11 +132,9 @@ async def sprints(ask: Ask, term: str) -> list[Hit]:
 
 
 async def projects(ask: Ask, term: str) -> list[Hit]:
-    """Projects by a part of the name."""
-    if len(term) < MIN_PART:
-        return []
+    """Projects by name."""
     named = (await project_names(ask)).items()
-    hits = [_project(id, name) for id, name in named if term.lower() in name.lower()]
+    hits = [_project(id, name) for id, name in named if fits(term, name)]
     return hits[:MAX_HITS]
 
 
@@ -131,46 +153,46 @@ def _named(id: str, name: str) -> str:
 
 
 async def events(ask: Ask, term: str) -> list[Hit]:
-    """The trace that an event's id or correlation names, and the events of a subject."""
+    """The trace that an event's id or correlation names, and the subjects that fit: any as a whole,
+    those of the newest events by a word's beginning."""
     url = ask.settings.events_url
     if not url:
         return []
-    traced, about = await asyncio.gather(
-        ask.events(url, correlation=term, limit=1), ask.events(url, subject=term, limit=1)
+    traced, about, newest = await asyncio.gather(
+        ask.events(url, correlation=term, limit=1),
+        ask.events(url, subject=term, limit=1),
+        ask.events(url, limit=MAX_READ),
     )
     hits = [
         Hit("Trace", term, f"/events/trace?{urlencode({'correlation': correlation(event)})}")
         for event in traced
     ]
-    if about:
-        hits.append(Hit("Events", f"about {term}", f"/events?{urlencode({'subject': term})}"))
-    return hits
+    subjects = (event["attributes"].get("subject") or "" for event in newest)
+    found = [*([term] if about else []), *(name for name in subjects if fits(term, name))]
+    return hits + [
+        Hit("Events", f"about {name}", f"/events?{urlencode({'subject': name})}")
+        for name in list(dict.fromkeys(found))[:MAX_HITS]
+    ]
 
 
 async def functions(ask: Ask, term: str) -> list[Hit]:
-    """Functions by a part of the name."""
-    if len(term) < MIN_PART:
-        return []
-    named = [name for name in await service_health.names(ask) if term.lower() in name]
+    """Functions by name."""
+    named = [name for name in await service_health.names(ask) if fits(term, name)]
     return [Hit("Function", name, f"/functions#runs-{name}") for name in named[:MAX_HITS]]
 
 
 async def schedules(ask: Ask, term: str) -> list[Hit]:
-    """Schedules by a part of the name."""
-    if len(term) < MIN_PART:
-        return []
+    """Schedules by name."""
     names = sorted({name_of(source) for source in await sources_of(ask)})
-    named = [name for name in names if term.lower() in name.lower()]
+    named = [name for name in names if fits(term, name)]
     return [Hit("Schedule", name, path("schedules", name)) for name in named[:MAX_HITS]]
 
 
 async def employees(ask: Ask, term: str) -> list[Hit]:
-    """Team members by id or a part of the name, on the page of the newest daily scrum."""
-    wanted, names = term.lower(), await employee_names(ask)
+    """Team members by id or name, on the page of the newest daily scrum."""
+    names = await employee_names(ask)
     named = {
-        id: name
-        for id, name in names.items()
-        if wanted == id.lower() or (len(term) >= MIN_PART and wanted in name.lower())
+        id: name for id, name in names.items() if term.lower() == id.lower() or fits(term, name)
     }
     day = await _newest_scrum(ask) if named else ""
     return [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from functions.console.main import console
+from functions.event_recorder.main import event_recorder
+from tests.function.conftest import lost
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
 from tests.support.dsm_services import World
@@ -66,6 +70,7 @@ async def found(
         (OLD_RUN, f"/orchestrations/tenantCreation/runs/{OLD_RUN}"),
         (OLD_RUN.upper(), f"/orchestrations/tenantCreation/runs/{OLD_RUN}"),
         ("agent-st", "/functions#runs-agent-status"),
+        ("stat", "/functions#runs-agent-status"),
     ],
 )
 async def test_one_hit_leads_to_its_page(found: Cluster, term: str, page: str) -> None:
@@ -74,7 +79,7 @@ async def test_one_hit_leads_to_its_page(found: Cluster, term: str, page: str) -
     assert (answer.status_code, answer.headers.get("location")) == (303, page)
 
 
-async def test_a_team_member_is_found_by_id_and_by_a_part_of_the_name(cluster: Cluster) -> None:
+async def test_a_team_member_is_found_by_id_and_by_how_the_name_begins(cluster: Cluster) -> None:
     join_sprint_services(cluster)
     async with browser(cluster) as client:
         by_id, by_name, by_one_character = [
@@ -83,6 +88,32 @@ async def test_a_team_member_is_found_by_id_and_by_a_part_of_the_name(cluster: C
     assert "#member-E1" in by_id
     assert "#member-E1" in by_name
     assert "#member-E1" not in by_one_character
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        ("GONE-0", {"about GONE-0", "4: cycle.requested GONE-0"}),
+        ("gone", {"about GONE-0", "about acme/gone-1", "4: cycle.requested GONE-0"}),
+        ("one-0", set()),
+        ("such project", {"1: cycle.requested", "4: cycle.requested GONE-0"}),
+    ],
+)
+async def test_subjects_and_reasons_are_found_by_how_a_word_begins(
+    found: Cluster, functions_database: str, term: str, expected: set[str]
+) -> None:
+    found.deploy(event_recorder, {"DATABASE_URL": functions_database})
+    environ = {"EVENTS_URL": "http://event-recorder.dsm.svc.cluster.local/events/search"}
+    found.deploy(console, LOCAL | environ)
+    for number, subject in enumerate(("GONE-0", "acme/gone-1", "begone"), 7):
+        event = replace(lost(number), subject=subject)
+        assert (await found.tell("event-recorder", event)).status_code == 202
+    assert (await found.tell("dead-letter", replace(lost(7), subject="GONE-0"))).status_code == 202
+    async with browser(found) as client:
+        page = (await client.get("/search", params={"q": term})).text
+    names = set(re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)</a>', page))
+    assert names >= expected
+    assert bool(names) is bool(expected)
 
 
 async def test_several_hits_are_listed(found: Cluster) -> None:
