@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case ["prepare"]:
+                # A container's first process gets no signal that it does not ask for.
+                signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
                 prepare(Places.read())
             case ["collect"]:
                 sidecar = Sidecar(Places.read())

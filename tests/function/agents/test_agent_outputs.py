@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from typing import Any
 
 import asyncpg
@@ -16,7 +14,6 @@ from functions.agent_outputs.applier import MAX_UNENDED
 from functions.agent_pod.collect import GIT_S, POST_S
 from functions.job_launcher.kubernetes import workspace
 from functions.kit.clients.git import GitError
-from tests.support import eventually
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld
 
 
@@ -39,34 +36,6 @@ async def test_commits_become_a_draft_pull_request(agents: AgentWorld) -> None:
     [fact] = agents.emitted()
     assert (fact["type"], fact["pull_request"], fact["commits"]) == ("delivered", pull.number, 1)
     assert fact["files"] == ["src/basket.py"]
-
-
-async def test_an_agent_that_ends_as_soon_as_it_may_begin_loses_nothing(agents: AgentWorld) -> None:
-    pod = await agents.pod()
-    await pod.prepare()
-    pod.commit(CHANGED)
-    pod.says(WANTED)
-    places = pod.places
-    environ = {
-        "PATH": os.environ["PATH"],
-        "REPOSITORY_DIR": str(places.repository),
-        "OUTPUTS_FILE": str(places.outputs),
-        "COLLECTED_DIR": str(places.collected),
-        "GRANT_FILE": str(places.grant),
-        "AGENT_OUTPUTS_URL": places.outputs_url,
-        "JOB_NAME": places.job,
-    }
-    command = [sys.executable, "-m", "functions.agent_pod", "collect"]
-    sidecar = await asyncio.create_subprocess_exec(*command, env=environ)
-
-    async def has_started() -> bool:
-        return (places.collected / workspace.STARTED).exists()
-
-    await eventually(has_started, every_s=0.001)
-    sidecar.terminate()
-    assert await asyncio.wait_for(sidecar.wait(), 60) == 0
-    await agents.cluster.relayed()
-    assert len(agents.pulls) == 1
 
 
 async def test_ten_deliveries_make_one_pull_request(agents: AgentWorld) -> None:
