@@ -16,7 +16,7 @@ from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.panels import NotHere, Query
 from functions.console.plots.trace_graph import trace_graph
-from functions.console.plots.waterfall import waterfall
+from functions.console.plots.waterfall import HANDED_OVER, attempts_of, waterfall
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
@@ -48,6 +48,8 @@ async def stream(ask: Ask, query: Query) -> Mapping[str, Any]:
     older = urlencode({**wanted, "before": last}) if last is not None else ""
     for event in events:
         event["correlation"] = correlation(event)
+        for delivery in event["deliveries"]:
+            delivery["times"] = len(attempts_of(delivery))
     return {"events": events, "older": older, "newest": "before" not in query} | {
         "wanted": urlencode(wanted),
         "ended": "before" in query,
@@ -155,7 +157,8 @@ async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
         "events": events,
         "graph": trace_graph(events),
         "took_ms": waterfall(events),
-        "attempts": sum(len(d["attempts"]) for event in events for d in event["deliveries"]),
+        "attempts": sum(len(attempts_of(d)) for event in events for d in event["deliveries"]),
+        "handed_over": HANDED_OVER,
         "began": events[0]["arrived"],
         "full": len(events) == MAX_IN_TRACE,
         "ended": "pending" not in states and quiet_s > QUIET_S,

@@ -15,7 +15,7 @@ from functions.console.events import search
 from functions.console.formatting import instant, short_type
 from functions.console.pages import CHANGED, Page
 from functions.console.panels import NotHere, Panel, Query, show_one
-from functions.console.plots.waterfall import times
+from functions.console.plots.waterfall import attempts_of, times
 from functions.console.rendering import View, drawing
 from functions.kit.errors import FunctionError, NotFound
 
@@ -74,7 +74,8 @@ def outcome_of(deliveries: Sequence[Row]) -> tuple[str, str]:
 
     >>> outcome_of([{"trigger": "dsm/a", "state": "delivered"}])
     ('delivered', '')
-    >>> outcome_of([{"trigger": "dsm/a", "state": "pending", "reason": "503"}])
+    >>> attempt = {"status": 503, "reason": "503"}
+    >>> outcome_of([{"trigger": "dsm/a", "state": "pending", "attempts": [attempt]}])
     ('on its way', 'a: 503')
     """
     for states, outcome in (
@@ -88,7 +89,7 @@ def outcome_of(deliveries: Sequence[Row]) -> tuple[str, str]:
 
 
 def _reason(delivery: Row) -> str:
-    attempts = delivery.get("attempts") or [{}]
+    attempts = attempts_of(delivery) or [{}]
     why = delivery.get("reason") or attempts[-1].get("reason") or attempts[-1].get("detail")
     return f"{delivery['trigger'].rpartition('/')[2]}: {why}" if why else ""
 

@@ -106,7 +106,10 @@ async def test_a_dead_letter_is_not_made_twice(open_broker: Open, receiver: Rece
     async with open_broker(around=twice()) as broker:
         await publish(broker, "a", "1")
         await wait_settled(broker)
+        (lost,) = await broker.dead_letters()
     assert len(receiver.requests("/dead", "1")) == 1
+    attempts = lost.deliveries[0].attempts
+    assert [(one.status, one.sink) for one in attempts] == [(422, False), (202, True)]
 
 
 async def test_an_error_body_that_would_crash_knative_fails_loudly_and_says_why(

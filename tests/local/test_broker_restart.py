@@ -274,7 +274,7 @@ async def test_a_store_of_another_version_is_refused_with_a_reason(tmp_path: Pat
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("pragma user_version=99")
     broker = LocalBroker(path, [BrokerSpec("ns", "default")], [], AiohttpSend())
-    with pytest.raises(ValueError, match="has schema 99, expected 2"):
+    with pytest.raises(ValueError, match="has schema 99, expected 3"):
         await broker.start()
 
 

@@ -116,11 +116,28 @@ async def test_a_store_of_before_the_faults_keeps_its_attempts(
     async with open_broker() as broker:
         await publish(broker, "a", "1")
     with contextlib.closing(sqlite3.connect(tmp_path / "broker.db")) as db:
-        db.executescript("alter table attempt drop column fault; pragma user_version=1;")
+        db.executescript(
+            "alter table attempt drop column fault; alter table attempt drop column sink;"
+            " pragma user_version=1;"
+        )
     async with open_broker(around=faults("status=422").call) as broker:
         await publish(broker, "a", "2")
         await wait_settled(broker)
         assert [one[2] for one in await attempts(broker)] == [None, "status=422", "status=422"]
+
+
+async def test_a_store_of_before_sinks_were_marked_knows_which_attempts_went_there(
+    open_broker: Open, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.will_say("/a", "1", Say(422))
+    async with open_broker() as broker:
+        await publish(broker, "a", "1")
+        await wait_settled(broker)
+    with contextlib.closing(sqlite3.connect(tmp_path / "broker.db")) as db:
+        db.executescript("alter table attempt drop column sink; pragma user_version=2;")
+    async with open_broker() as broker:
+        (lost,) = await broker.dead_letters()
+    assert [one.sink for one in lost.deliveries[0].attempts] == [False, True]
 
 
 @pytest.mark.parametrize(

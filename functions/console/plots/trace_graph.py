@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functions.console.ask import Row
 from functions.console.formatting import short_type, tone
 from functions.console.plots.graph import Graph, Node, graph
+from functions.console.plots.waterfall import attempts_of
 
 # More siblings of one kind than this are drawn as one box.
 MAX_ALIKE = 3
@@ -34,7 +35,7 @@ def trace_graph(events: Sequence[Row]) -> Graph:
         for delivery in first["deliveries"]:
             box = f"delivery-{delivery['id']}"
             function = _function(delivery)
-            tries = len(delivery["attempts"])
+            tries = len(attempts_of(delivery))
             message = delivery["state"] + (f", {tries} attempts" if tries != 1 else "")
             state = tone(delivery["state"])
             nodes.append(Node(box, function, message, state, href=f"#{name}", kind="function"))
@@ -48,7 +49,7 @@ def _grouped(events: Sequence[Row]) -> list[list[Row]]:
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for event in events:
         attributes = event["attributes"]
-        to = tuple((d["trigger"], d["state"], len(d["attempts"])) for d in event["deliveries"])
+        to = tuple((d["trigger"], d["state"], len(attempts_of(d))) for d in event["deliveries"])
         groups[attributes["type"], attributes.get("causationid"), to].append(event)
     found: list[list[Row]] = []
     for alike in groups.values():

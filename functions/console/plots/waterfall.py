@@ -10,6 +10,7 @@ from functions.console.formatting import duration, instant, tone
 
 # Thousandths of the width; what takes no time is seen too.
 WHOLE, MIN_WIDTH = 1000, 8
+HANDED_OVER = "handed to the dead-letter sink"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ def waterfall(events: Sequence[Row]) -> float:
     return 1000 * (ended - began)
 
 
+def attempts_of(delivery: Row) -> list[Row]:
+    """The attempts to deliver an event: that its dead letter was handed to the sink is none.
+
+    >>> len(attempts_of({"attempts": [{"status": 422}, {"status": 202, "sink": True}]}))
+    1
+    """
+    return [attempt for attempt in delivery["attempts"] if not attempt.get("sink")]
+
+
 def times(attempt: Row) -> tuple[float, float]:
     """When an attempt began and ended, seconds since 1970: the broker's, or a recorded run's."""
     if "took_s" in attempt:
@@ -71,12 +81,15 @@ def _bar(delivery: Row, attempt: Row, began: float, whole: float) -> Bar:
     width = max(MIN_WIDTH, round(WHOLE * (end - start) / whole))
     function = str(delivery["trigger"]).rpartition("/")[2]
     result = attempt.get("outcome") or attempt.get("status") or "no answer"
-    text = f"{function}: {result} after {duration(1000 * (end - start))}"
+    what = f"{HANDED_OVER}, {result}" if attempt.get("sink") else result
+    text = f"{function}: {what} after {duration(1000 * (end - start))}"
     return Bar(x, min(width, WHOLE - x), tone_of(attempt), text)
 
 
 def tone_of(attempt: Row) -> str:
-    """Whether an attempt went well."""
+    """Whether an attempt went well; that a dead letter was kept is neither good nor bad."""
+    if attempt.get("sink") and attempt["status"]:
+        return "calm" if attempt["status"] < 300 else "bad"
     if "outcome" in attempt:
         return tone(attempt["outcome"])
     return "good" if 200 <= (attempt["status"] or 0) < 300 else "bad"

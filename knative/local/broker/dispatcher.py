@@ -80,7 +80,10 @@ class Dispatcher:
         status = answer.status if isinstance(answer, Answer) else None
         seen = answer.body[:ANSWER_KEPT] if isinstance(answer, Answer) else b""
         self._journal.open_batch().attempts.append(
-            (delivery.id, delivery.attempts, url, at, took_s, status, reason, seen, fault)
+            (
+                *(delivery.id, delivery.attempts, url, at, took_s, status, reason, seen, fault),
+                int(dead_lettering),
+            )
         )
         if isinstance(verdict, Accepted) and verdict.reply is not None:
             try:

@@ -165,12 +165,24 @@ class Reader:
         deliveries: dict[int, list[DeliveryRecord]] = {row[0]: [] for row in rows}
         attempts: dict[int, list[AttemptRecord]] = {}
         events = json.dumps(list(deliveries))
-        for delivery, *rest in self._reader.execute(
+        for (
+            delivery,
+            number,
+            url,
+            at,
+            took_s,
+            status,
+            why,
+            answer,
+            fault,
+            sink,
+        ) in self._reader.execute(
             "select a.* from attempt a join delivery d on d.id = a.delivery"
             " where d.event in (select value from json_each(?)) order by a.delivery, a.number",
             (events,),
         ):
-            attempts.setdefault(delivery, []).append(AttemptRecord(*rest))
+            one = AttemptRecord(number, url, at, took_s, status, why, answer, fault, bool(sink))
+            attempts.setdefault(delivery, []).append(one)
         for id_, event, trigger, repeated, state, _, _, due, reason, _ in self._reader.execute(
             "select * from delivery where event in (select value from json_each(?)) order by id",
             (events,),

@@ -29,6 +29,7 @@ class AttemptRecord:
     reason: str | None  # None: it succeeded
     answer: bytes
     fault: str | None = None  # what was done to it on demand
+    sink: bool = False  # it handed the event to the dead letter sink
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from knative.local.broker.event import Event
 
-VERSION = 2
+VERSION = 3
 
 SCHEMA = """
 create table event (
@@ -35,8 +35,18 @@ create table attempt (
     delivery integer not null, number integer not null, url text not null, at real not null,
     took_s real not null, status integer, reason text, answer blob not null,
     fault text,                          -- what was done to it on demand
+    sink integer not null default 0,     -- 1: it went to the dead letter sink
     primary key (delivery, number)) without rowid;
 """
+
+# What brings a store of the version before to each version.
+UPGRADES = {
+    2: "alter table attempt add column fault text;",
+    3: """alter table attempt add column sink integer not null default 0;
+          update attempt set sink = 1 where exists (
+              select 1 from delivery where id = attempt.delivery and number > base
+              and state in ('dead-lettering', 'dead-lettered'));""",
+}
 
 # Of any store, also one that an older version began.
 INDEXES = """
@@ -52,7 +62,7 @@ create index if not exists delivery_trigger on delivery (trigger, event);
 
 INSERT_EVENT = "insert into event values (?,?,?,?,?,?,?,?,?,?)"
 INSERT_DELIVERY = "insert into delivery values (?,?,?,?,'pending',0,0,?,null,null)"
-INSERT_ATTEMPT = "insert into attempt values (?,?,?,?,?,?,?,?,?)"
+INSERT_ATTEMPT = "insert into attempt values (?,?,?,?,?,?,?,?,?,?)"
 UPDATE_DELIVERY = (
     "update delivery set state=?, attempts=?, base=?, due=?, reason=?, error=? where id=?"
 )
@@ -98,11 +108,9 @@ class Store:
         (version,) = self._writer.execute("pragma user_version").fetchone()
         if version == 0:
             self._writer.executescript(f"begin;{SCHEMA}pragma user_version={VERSION};commit;")
-        elif version == 1:
-            self._writer.executescript(
-                f"begin;alter table attempt add column fault text;"
-                f"pragma user_version={VERSION};commit;"
-            )
+        elif version < VERSION:
+            steps = "".join(text for number, text in UPGRADES.items() if number > version)
+            self._writer.executescript(f"begin;{steps}pragma user_version={VERSION};commit;")
         elif version != VERSION:
             raise ValueError(f"{path} has schema {version}, expected {VERSION}")
         self._writer.executescript(INDEXES)

@@ -183,7 +183,7 @@ def _event(record: Record, before: str) -> None:
 
 
 def _delivery(item: Record, indent: str, *, every_attempt: bool = False) -> None:
-    number = len(item["attempts"])
+    number = sum(not attempt["sink"] for attempt in item["attempts"])
     again = " (duplicate on demand)" if item["repeated"] else ""
     made = f"{number} attempt{'s' if number != 1 else ''}"
     say(f"{indent}{plain(item['trigger'])}: {state(item['state'])}, {made}{again}")
@@ -195,7 +195,8 @@ def _delivery(item: Record, indent: str, *, every_attempt: bool = False) -> None
         took = f" after {attempt['took_s']:.3f} s" if every_attempt else ""
         answer = f": {attempt['answer']}" if attempt["answer"] else ""
         fault = f" [fault: {attempt['fault']}]" if attempt["fault"] else ""
-        line = f"{attempt['number']}. {attempt['url']}: {filters}{took}{answer}{fault}"
+        sink = "handed to the dead letter sink " if attempt["sink"] else ""
+        line = f"{attempt['number']}. {sink}{attempt['url']}: {filters}{took}{answer}{fault}"
         say(plain(f"{indent}    {line}"))
     if every_attempt and item["state"] in ("pending", "dead-lettering"):
         say(f"{indent}    next at {datetime.fromtimestamp(item['due']):%H:%M:%S}")

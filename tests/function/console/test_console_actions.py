@@ -470,6 +470,30 @@ class TestEvents:
         assert "<title>sprint-report-due: 202 after 250 ms</title>" in page
         assert page.count("No subscriber") == 1
 
+    async def test_what_was_handed_to_the_dead_letter_sink_is_no_attempt(
+        self, cluster: Cluster
+    ) -> None:
+        refused, handed = (
+            {"at": 1.5 + n, "took_s": 0.1, "status": status, "reason": None, "answer": ""}
+            | {"number": n + 1, "url": "http://x.dsm", "sink": n == 1}
+            for n, status in enumerate((422, 202))
+        )
+        delivery = {"id": 1, "trigger": "dsm/x", "state": "dead-lettered"}
+        event = EVENTS[0] | {"deliveries": [delivery | {"attempts": [refused, handed]}]}
+
+        async def search(request: Request) -> Response:
+            return JSONResponse([event])
+
+        cluster.add("events", Starlette(routes=[Route("/search", search)]))
+        cluster.deploy(console, UNHURRIED | {"EVENTS_URL": "http://events.local/search"})
+        async with browser(cluster) as client:
+            page = (await client.get("/events/trace/panels/trace?correlation=a")).text
+            listed = (await client.get("/events/panels/stream?ticks=show")).text
+        assert "1 event, 1 attempt<" in page
+        assert "<li>Handed to the dead-letter sink" in page
+        assert "x: handed to the dead-letter sink, 202 after 100 ms" in page
+        assert ">dead-lettered<" in listed
+
     async def test_where_no_broker_tells_its_events_the_page_says_what_would(
         self, cluster: Cluster
     ) -> None:
