@@ -50,22 +50,21 @@ SHOWN_FAILURES = 10
 async def health(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Each function with its status and its last hour, those that failed first."""
     # All at once: a read that began after one that hangs would have none of its time left.
+    deployed = asyncio.create_task(_objects(ask, API, "services"))
     (services, revisions, pods), records, optional, given_up, notes = await asyncio.gather(
         asyncio.gather(
-            _objects(ask, API, "services"),
+            deployed,
             _objects(ask, API, "revisions"),
             _objects(ask, "v1", "pods", SERVICE_LABEL),
         ),
         _records(ask, RECORDED),
-        _records(ask, OPTIONAL),
+        asyncio.gather(*(_if_deployed(ask, name, deployed) for name in OPTIONAL)),
         _given_up(ask),
         deliveries.notes(ask),
     )
     known, revision_by_name = _by_name(services), _by_name(revisions)
     records |= {
-        name: record
-        for name, record in optional.items()
-        if name in known or (isinstance(services, str) and isinstance(record, dict))
+        name: record for name, record in zip(OPTIONAL, optional, strict=True) if record is not None
     }
     away = {name: record for name, record in records.items() if isinstance(record, str)}
     if isinstance(services, str):
@@ -124,6 +123,24 @@ async def names(ask: Ask) -> list[str]:
 async def _records(ask: Ask, functions: Sequence[str]) -> dict[str, Row | str]:
     found = await asyncio.gather(*(_record(ask, name) for name in functions))
     return dict(zip(functions, found, strict=True))
+
+
+async def _if_deployed(
+    ask: Ask, name: str, deployed: asyncio.Task[list[Row] | str]
+) -> Row | str | None:
+    """Its record; None where it is not deployed, or is not known to be and does not answer.
+
+    What is not deployed is not waited for: it would be tried again and again.
+    """
+    record = asyncio.create_task(_record(ask, name))
+    services = await asyncio.shield(deployed)
+    if isinstance(services, str):
+        found = await record
+        return found if isinstance(found, dict) else None
+    if name not in _by_name(services):
+        record.cancel()
+        return None
+    return await record
 
 
 async def _record(ask: Ask, function: str) -> Row | str:

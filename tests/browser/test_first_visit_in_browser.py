@@ -30,7 +30,7 @@ async def cold(ran: Morning) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (390, 740)], ids=["screen", "phone"])
-@pytest.mark.parametrize("name", ["today", "sprint", "events", "run", "job", "dead letters"])
+@pytest.mark.parametrize("name", PAGES)
 async def test_what_is_seen_stays_where_it_is(
     browser: Browser, ran: Morning, cold: str, name: str, size: tuple[int, int]
 ) -> None:

@@ -173,6 +173,21 @@ async def test_no_other_function_is_unavailable(
     assert all(f'id="runs-{name}"' in page for name in OPTIONAL)
 
 
+async def test_a_function_that_is_not_deployed_is_not_waited_for(
+    hung: tuple[Cluster, Hung],
+) -> None:
+    """Kubernetes lists none, and what is not there may be tried again for a second."""
+    cluster, stopped = hung
+    for name in (*RECORDED, *OPTIONAL):
+        cluster.add(name, stopped if name in OPTIONAL else empty)
+    timeouts = dict.fromkeys(("CONSOLE_PAGE_TIMEOUT_S", "CONSOLE_SOURCE_TIMEOUT_S"), "600")
+    cluster.deploy(console, stopped.environ | timeouts)
+    async with browser(cluster) as client, asyncio.timeout(60):
+        page = (await client.get("/functions/panels/functions")).text
+    assert 'id="runs-job-launcher"' in page
+    assert all(f'id="runs-{name}"' not in page for name in OPTIONAL)
+
+
 async def test_the_schedules_of_others_are_reported(hung: tuple[Cluster, Hung]) -> None:
     cluster, stopped = hung
     cluster.add("scheduler", stopped)
