@@ -7,6 +7,7 @@ import logging
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args
 
@@ -17,8 +18,10 @@ from starlette.responses import JSONResponse, Response
 from functions import job_grant
 from functions.agent_outputs import artifacts, checkpoints, tables
 from functions.agent_outputs.applier import Applier, about, sealed
+from functions.agent_outputs.checkpoints import Checkpoint
 from functions.agent_outputs.outputs import InvalidOutputs, Outputs, parse
 from functions.agent_outputs.pull_request import READ_CONTENT
+from functions.agent_outputs.repository import has_work
 from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.usage import report
 from functions.events.agent import AgentUsage, AgentUsed
@@ -90,30 +93,35 @@ async def outputs(request: Request, ctx: Context) -> Response:
     async with ctx.store.transaction() as tx:
         # Whatever comes of the outputs: it may be known hours later.
         usage, entries = await _report(ctx, tx, grant, posted.pod, used)
-        ended = await tables.get(tx, grant.job_id)
-        late = timedelta(seconds=job_grant.LATE_S)
-        if ended and not ended.posted and ctx.now() - ended.received_at > late:
-            raise Unauthenticated("the Job has ended long ago: its grant is over")
         known = await checkpoints.drop(tx, grant.job_id)
-        session = _storable(posted.session) or ""
+        row = await tables.get(tx, grant.job_id)
+        late = timedelta(seconds=job_grant.LATE_S)
+        if row and not row.posted and ctx.now() - row.received_at > late:
+            raise Unauthenticated("the Job has ended long ago: its grant is over")
+        left = _left(grant, posted, artifact, bundle, usage)
         if posted.outputs is None and bundle is None:  # what was kept before is still all there is
-            artifact, session = known.artifact, session or known.session
+            before = row if row and known.artifact is None else known
+            left = replace(
+                left,
+                artifact=before.artifact,
+                has_work=before.has_work,
+                session=left.session or before.session,
+            )
         new = await tables.insert(
             tx,
             grant,
             _storable(posted.outputs),
-            artifact,
+            left,
             [shortened(one, 2000) for one in posted.problems],
             ctx.now(),
             prepared=posted.prepared,
-            session=session,
-            usage=usage,
             may_restart=grant.may_restart,
         )
     ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
-    for unused in {known.artifact, artifact} - ({artifact} if new else set()):
+    stored = row.artifact if row else None
+    for unused in {known.artifact, artifact, stored} - {left.artifact if new else stored}:
         await artifacts.drop(ctx, unused)
     return JSONResponse({"job_id": grant.job_id, "repeated": not new}, 202)
 
@@ -127,15 +135,21 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         usage, entries = await _report(ctx, tx, grant, posted.pod, used)
-        session = _storable(posted.session) or ""
         known = await checkpoints.locked(tx, grant.job_id)
-        kept = checkpoints.Checkpoint(grant.job_id, artifact, session, usage)
+        left = _left(grant, posted, artifact, bundle, usage)
         with_work = "bundle" in posted.model_fields_set
-        taken = await checkpoints.take(tx, kept, ctx.now(), with_work=with_work)
+        taken = await checkpoints.take(tx, left, ctx.now(), with_work=with_work)
     ctx.resources.durable.deliver(entries)
     if with_work:
         await artifacts.drop(ctx, known.artifact if taken else artifact)
     return JSONResponse({"job_id": grant.job_id}, 202)
+
+
+def _left(
+    grant: JobGrant, posted: _Posted, artifact: str | None, bundle: bytes | None, usage: AgentUsage
+) -> Checkpoint:
+    work = bundle is not None and has_work(bundle)
+    return Checkpoint(grant.job_id, artifact, work, _storable(posted.session) or "", usage)
 
 
 async def _report(
@@ -255,7 +269,7 @@ def _described(row: tables.OutputRow) -> dict[str, Any]:
         "branch": grant.branch,
         "state": row.state,
         "result": row.result,
-        "has_commits": row.has_bundle,
+        "has_commits": row.has_work,
         "problems": row.problems,
         "attempts": row.attempts,
         "last_error": row.last_error,

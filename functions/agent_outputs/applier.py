@@ -198,8 +198,7 @@ def _fact(ctx: Context, row: OutputRow, found: Applied | Unapplied) -> AgentFact
     common = _common(row, found) | {"settled_at": ctx.now()}
     if isinstance(found, Unapplied):
         details = _published(row, [*found.details, *row.problems])
-        kept = row.has_bundle
-        return AgentUndelivered(**common, reason=found.reason, details=details, kept=kept)
+        return AgentUndelivered(**common, reason=found.reason, details=details, kept=row.has_work)
     return AgentDelivered(
         **common,
         pull_request=found.pull_request,

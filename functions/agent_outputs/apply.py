@@ -14,7 +14,7 @@ from functions.agent_outputs.repository import (
     BadBundle,
     BranchMoved,
     checked_out,
-    has_work,
+    has_commits,
 )
 from functions.agent_outputs.settings import OutputsSettings
 from functions.agent_outputs.tables import OutputRow
@@ -97,7 +97,7 @@ def given_up(row: OutputRow, why: str) -> Applied | Unapplied:
     with suppress(InvalidOutputs):
         wanted = parse(row.outputs or "")
         found.usage, found.summary = wanted.usage, wanted.summary
-        tried = row.has_bundle and not _waits(row)
+        tried = row.has_work and not _waits(row)
         if wanted.pull_request and tried and isinstance(found, Unapplied):
             branch = row.grant.branch
             found.details.append(
@@ -128,7 +128,7 @@ async def _applied(
     work: decide.Work | None = None
     try:
         if wanted.pull_request is not None and row.opened is None:
-            if row.bundle is None or not has_work(row.bundle):
+            if row.bundle is None or not has_commits(row.bundle):
                 return Unapplied("no_commits", ["a pull request needs a commit on the branch"])
             token = await github.token(grant.repository, READ_CONTENT if waits else PULLS)
             url = f"{settings.github_url.rstrip('/')}/{grant.repository}.git"

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # A request that stores a bundle takes less until its row is there.
 UNUSED_FOR = timedelta(hours=1)
 _IN_FOLDER = "file-"
-FORGET = """UPDATE agent_output SET artifact = NULL, bundle = NULL
+FORGET = """UPDATE agent_output SET artifact = NULL, bundle = NULL, has_work = false
     WHERE state = 'delivered' AND settled_at < $1
     AND (artifact IS NOT NULL OR bundle IS NOT NULL)"""
 DROP_UNUSED = """DELETE FROM agent_artifact AS one WHERE stored_at < $1

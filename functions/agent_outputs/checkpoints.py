@@ -13,14 +13,19 @@ from functions.kit.durable import Connection
 
 # A Job's end may be known before what its sidecar has posted at the end is here.
 LOST_AFTER = timedelta(minutes=2)
+_COLUMNS = "artifact, has_work, session, usage"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a Job has done, as an artifact, and used so far."""
+    """What a Job has done, as an artifact, and used so far.
+
+    Without `has_work` the artifact has no commits and no changes, but what its agent keeps.
+    """
 
     job_id: str
     artifact: str | None
+    has_work: bool
     session: str
     usage: AgentUsage
 
@@ -31,17 +36,19 @@ async def take(tx: Connection, kept: Checkpoint, at: datetime, *, with_work: boo
     Without `with_work` its work stays as it is kept.
     """
     taken = await tx.fetchval(
-        """INSERT INTO agent_checkpoint AS kept (job_id, artifact, session, usage, taken_at)
-           SELECT $1, $2, $3, $4, $5
+        """INSERT INTO agent_checkpoint AS kept
+               (job_id, artifact, session, usage, taken_at, has_work)
+           SELECT $1, $2, $3, $4, $5, $7
            WHERE NOT EXISTS (SELECT FROM agent_output WHERE job_id = $1 AND posted)
            ON CONFLICT (job_id) DO UPDATE
                SET bundle = CASE WHEN $6 THEN NULL ELSE kept.bundle END,
                    artifact = CASE WHEN $6 THEN excluded.artifact ELSE kept.artifact END,
+                   has_work = CASE WHEN $6 THEN excluded.has_work ELSE kept.has_work END,
                    session = excluded.session, usage = excluded.usage,
                    taken_at = excluded.taken_at
            RETURNING true""",
         *(kept.job_id, kept.artifact, kept.session, kept.usage.model_dump(mode="json"), at),
-        with_work,
+        *(with_work, kept.has_work),
     )
     return bool(taken)
 
@@ -49,7 +56,7 @@ async def take(tx: Connection, kept: Checkpoint, at: datetime, *, with_work: boo
 async def locked(tx: Connection, job_id: str) -> Checkpoint:
     """Return what is kept of a Job, locked until the transaction ends; an empty one of nothing."""
     row = await tx.fetchrow(
-        "SELECT artifact, session, usage FROM agent_checkpoint WHERE job_id = $1 FOR UPDATE", job_id
+        f"SELECT {_COLUMNS} FROM agent_checkpoint WHERE job_id = $1 FOR UPDATE", job_id
     )
     return _checkpoint(job_id, row)
 
@@ -60,7 +67,7 @@ async def drop(tx: Connection, job_id: str) -> Checkpoint:
     Before its outputs are stored, as `ended` does: the other order would be a deadlock with it.
     """
     row = await tx.fetchrow(
-        "DELETE FROM agent_checkpoint WHERE job_id = $1 RETURNING artifact, session, usage", job_id
+        f"DELETE FROM agent_checkpoint WHERE job_id = $1 RETURNING {_COLUMNS}", job_id
     )
     return _checkpoint(job_id, row)
 
@@ -75,9 +82,9 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
     await tx.execute(
         """WITH kept AS (DELETE FROM agent_checkpoint WHERE job_id = $1 RETURNING *)
            INSERT INTO agent_output
-               (job_id, repository, task_id, job_grant, bundle, artifact, session, usage, problems,
-                received_at, due_at, posted, state, settled_at)
-           SELECT $1, $2, $3, $4, kept.bundle, kept.artifact,
+               (job_id, repository, task_id, job_grant, bundle, artifact, has_work, session, usage,
+                problems, received_at, due_at, posted, state, settled_at)
+           SELECT $1, $2, $3, $4, kept.bundle, kept.artifact, coalesce(kept.has_work, false),
                coalesce(kept.session, ''), coalesce(kept.usage, '{}'), $5, $6, $7, false,
                CASE WHEN kept.job_id IS NULL AND $8 THEN 'undelivered' ELSE 'received' END,
                CASE WHEN kept.job_id IS NULL AND $8 THEN $6::timestamptz END
@@ -99,9 +106,9 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
 
 def _checkpoint(job_id: str, row: Any) -> Checkpoint:
     if row is None:
-        return Checkpoint(job_id, None, "", AgentUsage())
+        return Checkpoint(job_id, None, False, "", AgentUsage())
     usage = AgentUsage.model_validate(row["usage"])
-    return Checkpoint(job_id, row["artifact"], row["session"], usage)
+    return Checkpoint(job_id, row["artifact"], row["has_work"], row["session"], usage)
 
 
 def _grant(fact: JobFact) -> JobGrant:

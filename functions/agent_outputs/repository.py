@@ -27,7 +27,7 @@ from functions.kit.clients.git import (
 from functions.kit.errors import PermanentError, TemporaryError, shortened
 from functions.untrusted_text import secrets_in
 
-BASE, WORK = "refs/heads/base", "refs/heads/work"
+BASE, WORK, UNCOMMITTED = (f"refs/heads/{name}" for name in ("base", "work", "uncommitted"))
 _PREREQUISITE = re.compile(rb"-([0-9a-f]{40})\b")
 _GONE = "0" * 40
 # From the bundle on, what git reads is an agent's.
@@ -173,10 +173,19 @@ def base_of(bundle: bytes) -> str:
     return found.pop().decode()
 
 
-def has_work(bundle: bytes) -> bool:
+def has_commits(bundle: bytes) -> bool:
     """Are there commits in it, or only changes that were not committed?"""
+    return WORK in _names(bundle)
+
+
+def has_work(bundle: bytes) -> bool:
+    """Are there commits or changes in it, or only the agent's state?"""
+    return not {WORK, UNCOMMITTED}.isdisjoint(_names(bundle))
+
+
+def _names(bundle: bytes) -> set[str]:
     head = bundle[:10_000].partition(b"\n\n")[0]
-    return any(line.endswith(b" " + WORK.encode()) for line in head.split(b"\n"))
+    return {line.rpartition(b" ")[2].decode(errors="replace") for line in head.split(b"\n")}
 
 
 def _entries(raw: str) -> Iterator[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from functions.agent_outputs.checkpoints import Checkpoint
 from functions.events.agent import AgentUsage
 from functions.job_grant import JobGrant
 from functions.kit.durable import Connection, Leases, Rule, Store, rule
@@ -40,7 +41,7 @@ class OutputRow:
     received_at: datetime
     settled_at: datetime | None
     position: int
-    has_bundle: bool
+    has_work: bool
     opened: Mapping[str, Any] | None
     artifact: str | None
 
@@ -51,7 +52,7 @@ class OutputRow:
 
 _COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, usage, state,
     result, attempts, unended, last_error, received_at, settled_at, position, opened,
-    artifact, (artifact IS NOT NULL OR bundle IS NOT NULL) AS has_bundle"""
+    artifact, has_work"""
 
 
 # Longer than any Job waits in a queue and works; its end makes what waits due.
@@ -80,13 +81,11 @@ async def insert(
     tx: Connection,
     grant: JobGrant,
     outputs: str | None,
-    artifact: str | None,
+    left: Checkpoint,
     problems: list[str],
     at: datetime,
     *,
     prepared: bool,
-    session: str = "",
-    usage: AgentUsage,
     may_restart: bool = False,
 ) -> bool:
     """Keep what a Job has left; False where it has come before.
@@ -97,13 +96,12 @@ async def insert(
     found = await tx.fetchval(
         f"""INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, outputs, artifact, problems, received_at,
-                due_at, prepared, session, usage)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $12, $9, $10, $11)
+                due_at, prepared, session, usage, has_work)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $12, $9, $10, $11, $13)
            ON CONFLICT (job_id) DO UPDATE
                SET job_grant = excluded.job_grant, outputs = excluded.outputs,
-                   bundle = NULL, artifact = CASE WHEN excluded.outputs IS NULL
-                       THEN coalesce(excluded.artifact, agent_output.artifact)
-                       ELSE excluded.artifact END, problems = excluded.problems,
+                   bundle = NULL, artifact = excluded.artifact, has_work = excluded.has_work,
+                   problems = excluded.problems,
                    received_at = excluded.received_at, due_at = CASE
                        WHEN agent_output.posted THEN excluded.due_at ELSE excluded.received_at END,
                    prepared = excluded.prepared, session = excluded.session,
@@ -118,13 +116,14 @@ async def insert(
         grant.task_id,
         grant.model_dump(mode="json"),
         outputs,
-        artifact,
+        left.artifact,
         problems,
         at,
         prepared,
-        session,
-        usage.model_dump(mode="json"),
+        left.session,
+        left.usage.model_dump(mode="json"),
         at + RESTARTS_WITHIN if may_restart and outputs is None else at,
+        left.has_work,
     )
     return bool(found)
 
@@ -134,11 +133,13 @@ async def restart(tx: Connection, job_id: str, at: datetime) -> None:
     await tx.execute(
         f"""WITH gone AS (DELETE FROM agent_output
                 WHERE job_id = $1 AND {_WAITS} AND due_at > $2 RETURNING *)
-            INSERT INTO agent_checkpoint (job_id, bundle, artifact, session, usage, taken_at)
-            SELECT job_id, bundle, artifact, session, usage, $2 FROM gone
+            INSERT INTO agent_checkpoint
+                (job_id, bundle, artifact, has_work, session, usage, taken_at)
+            SELECT job_id, bundle, artifact, has_work, session, usage, $2 FROM gone
             ON CONFLICT (job_id) DO UPDATE SET bundle = excluded.bundle,
-                artifact = excluded.artifact, session = excluded.session,
-                usage = excluded.usage, taken_at = excluded.taken_at""",
+                artifact = excluded.artifact, has_work = excluded.has_work,
+                session = excluded.session, usage = excluded.usage,
+                taken_at = excluded.taken_at""",
         *(job_id, at),
     )
 

@@ -20,6 +20,7 @@ from functions.agent_outputs.artifacts import (
     InFolder,
 )
 from functions.agent_pod.collect import Sidecar
+from functions.agent_pod.environment import post
 from functions.kit.durable import Store
 from functions.kit.errors import TemporaryError
 from functions.kit.settings import DatabaseSettings
@@ -144,6 +145,34 @@ async def test_a_bundle_that_another_replaces_is_dropped_at_once(
         assert await stored() == 1, "of what was posted first"
     await asyncio.to_thread(Sidecar(pod.places).checkpoint)
     assert await stored() == 1, "a checkpoint that comes late is not kept"
+
+
+async def test_what_a_next_post_replaces_is_dropped_at_once(
+    agents: AgentWorld, store: Store
+) -> None:
+    """Also where it waits for the Job's next pod; one without a bundle replaces none."""
+
+    async def stored() -> list[str]:
+        async with store.connection() as connection:
+            return [
+                row["name"] for row in await connection.fetch("SELECT name FROM agent_artifact")
+            ]
+
+    pod = await agents.pod(may_restart=True)
+    await pod.prepare()
+    seen = []
+    for number in range(2):
+        pod.commit({"src/basket.py": f"items = {number}\n"})
+        await pod.collect()
+        seen += await stored()
+    assert len(set(seen)) == 2, "each post has its own, and the one before is gone"
+    problem = {"prepared": False, "problems": ["agent-outputs is away"]}
+    await asyncio.to_thread(post, pod.places, "outputs", problem, 60)
+    assert await stored() == seen[1:]
+    pod.says(WANTED)
+    await pod.collect()
+    assert len(await stored()) == 1
+    assert agents.emitted()[-1]["type"] == "delivered"
 
 
 async def test_what_is_unused_is_looked_for_once_an_hour(agents: AgentWorld, store: Store) -> None:

@@ -69,6 +69,8 @@ async def test_it_comes_back_where_there_is_no_work_yet(agents: AgentWorld) -> N
     pod = await working(agents)
     keeps(pod, {SESSION: "{}\n"})
     again = await retried(agents, pod)
+    [fact] = agents.emitted()
+    assert fact["kept"] is False, "no work"
     assert kept(again) == {SESSION: "{}\n"}
     assert again.git("log", "--format=%s") == pod.git("log", "--format=%s")
 
