@@ -16,7 +16,7 @@ from knative.local.faults import Faults
 from knative.local.hosts import BROKER_HOST
 from knative.local.kube import ApiError
 from knative.local.network import trouble
-from knative.local.outside import Outside
+from knative.local.outside import Outside, Target
 from knative.local.reverse_proxy import Message, Receive, ReverseProxy, Send, reply
 from knative.local.revision import Revision
 
@@ -105,7 +105,10 @@ class Gateway:
         host, path = _host_name(headers.get(b"host", b"")), scope["path"]
         self._access.check_caller(host, headers, scope)
         is_own = host in _OWN_HOSTS
-        if host in _BROKER_HOSTS:
+        if is_own and _is_beside(scope, headers):
+            beside = Target(f"http://{headers[b'host'].decode('latin-1')}")
+            await self._proxy.forward(beside, scope, receive, send, headers)
+        elif host in _BROKER_HOSTS:
             check_no_page(headers)
             await self._ingress(scope, receive, send)
         elif target := self._outside.mapped(host):
@@ -153,6 +156,17 @@ def _refusal(error: ApiError) -> Answer:
     if error.code == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return Answer(error.code, headers, json.dumps(error.body()).encode())
+
+
+def _is_beside(scope: Message, headers: Mapping[bytes, bytes]) -> bool:
+    """Is it of a process inside that asks, through us as its proxy, another port of this machine?
+    Its own machine is no name of the cluster, and not every client passes by a proxy for it."""
+    named = headers[b"host"].rpartition(b"]")[2].partition(b":")[2]
+    return (
+        b"proxy-authorization" in headers
+        and named.isdigit()
+        and int(named) != (scope.get("server") or ("", 0))[1]
+    )
 
 
 def _host_name(header: bytes) -> str:

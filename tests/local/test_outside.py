@@ -127,6 +127,9 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
                 own = {"origin": "http://prices.shop.localhost", "sec-fetch-site": "same-origin"}
                 ours = await http.post("http://prices.shop.localhost/x", headers=own)
                 assert ours.status_code == 200
+                beside = (await http.get(f"http://127.0.0.1:{port}/v1/messages?a=b")).json()
+                assert beside["url"] == f"http://127.0.0.1:{port}/v1/messages?a=b"
+                assert not {"proxy-authorization", "authorization"} & beside["headers"].keys()
                 gone = await http.get("http://nothing.invalid/x")
                 assert (gone.status_code, "nothing.invalid" in gone.text) == (502, True)
             assert await knative.send("t") == 202
