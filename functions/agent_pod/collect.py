@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,9 @@ from functions.agent_pod.state import store_state
 from functions.kit.clients.git import GitError, git, git_bytes
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
+# Of a file that is not committed, such as one of Git LFS by another name: larger ones would cost
+# all that is smaller.
+MAX_FILE_BYTES = 5_000_000
 MAX_OUTPUTS_BYTES = 256 * 1024
 MAX_USAGE_BYTES = 10_000
 # Of the pod's six hours after the agent's end: what cannot be posted in this time is lost with it.
@@ -46,7 +50,7 @@ class Sidecar:
         self.places = places
         self._kept: tuple[Work | None, str, str] = (None, "", "")
         self._since_bundle = STATE_EVERY
-        self._named: set[str] = set()
+        self._named: set[tuple[str, str]] = set()
 
     def checkpoint(self) -> None:
         """Post once; what fails is tried with the next one, as it may be the last."""
@@ -94,20 +98,25 @@ class Sidecar:
     def _find(self) -> Work | None:
         """Return what the agent has done, None where that is nothing; say once of each file of its
         state that it is not kept."""
-        found = find_work(self.places)
+        left_out: dict[str, str] = {}
+        found = find_work(self.places, left_out)
         if found is None:
             return None
-        left_out: dict[str, str] = {}
+        self._name("its work", left_out)
         try:
             state, left_out = store_state(self.places)
+            self._name("its state", left_out)
             found = replace(found, state=state)
         except (GitError, OSError) as failure:  # work is worth more
             print(f"its state is not kept: {failure}", flush=True)
-        for name in [one for one in left_out if one not in self._named][:MAX_NAMED]:
-            self._named.add(name)
-            # Quoted: it may be no UTF-8, which standard output would refuse, and have line ends.
-            print(f"not kept of its state: {name!a} {left_out[name]}", flush=True)
         return found if found.own or found.state else None
+
+    def _name(self, what: str, left_out: Mapping[str, str]) -> None:
+        new = [name for name in left_out if (what, name) not in self._named]
+        for name in new[:MAX_NAMED]:
+            self._named.add((what, name))
+            # Quoted: it may be no UTF-8, which standard output would refuse, and have line ends.
+            print(f"not kept of {what}: {name!a} {left_out[name]}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -165,8 +174,9 @@ def _own(work: Work | None) -> tuple[str, str | None] | None:
     return work.own if work else None
 
 
-def find_work(places: Places) -> Work | None:
-    """What the agent has done in its repository, None without one."""
+def find_work(places: Places, left_out: dict[str, str]) -> Work | None:
+    """What the agent has done in its repository, None without one. Adds the names of files that are
+    left out, each with the reason."""
     tip = head(places.repository / ".git") if places.git.exists() else None
     if tip is None:
         return None  # no repository was cloned for it, or none is left
@@ -176,7 +186,7 @@ def find_work(places: Places) -> Work | None:
     git("update-ref", WORK, tip, at=places.git, timeout_s=GIT_S)
     tree = None
     with suppress(GitError):  # what is committed is worth more than what is not
-        tree = _changed_tree(places, tip)
+        tree = _changed_tree(places, tip, left_out)
     return Work(base, tip, tree)
 
 
@@ -198,6 +208,9 @@ def make_bundle(places: Places, found: Work) -> str:
         if found.state:
             print("its state is not kept: the commits leave it no room", flush=True)
             return make_bundle(places, replace(found, state=None))
+        if found.tree and found.tip != found.base:
+            print("what is not committed is not kept: the commits leave it no room", flush=True)
+            return make_bundle(places, replace(found, tree=None))
         size = file.stat().st_size // 1_000_000
         raise Failure(f"the commits are {size} MB, {MAX_BUNDLE_BYTES // 1_000_000} at most")
     return b64encode(file.read_bytes()).decode()
@@ -218,7 +231,7 @@ def head(folder: Path) -> str | None:
     return name if _COMMIT.fullmatch(name) else None
 
 
-def _changed_tree(places: Places, tip: str) -> str | None:
+def _changed_tree(places: Places, tip: str, left_out: dict[str, str]) -> str | None:
     """The tree of the agent's folder, None where all of it is in the commit."""
     tree_env = {
         "GIT_INDEX_FILE": str(places.collected / "index"),
@@ -240,10 +253,20 @@ def _changed_tree(places: Places, tip: str) -> str | None:
     lfs = places.lfs_names
     passed_over = set(lfs.read_bytes().split(b"\0")) if lfs.exists() else set()
     files = [one for one in paths if one and not one.endswith(b"/") and one not in passed_over]
+    large = {one: size for one in files if (size := _size(places, one)) > MAX_FILE_BYTES}
+    left_out |= {os.fsdecode(one): f"has {size} bytes" for one, size in large.items()}
+    files = [one for one in files if one not in large]
     run("update-index", "--add", "--remove", "-z", "--stdin", given=_lines(files))
     run("update-index", "--replace", "-z", "--index-info", given=_lines(links))
     tree = run("write-tree").decode().strip()
     return None if tree == git("rev-parse", f"{tip}^{{tree}}", at=places.git) else tree
+
+
+def _size(places: Places, path: bytes) -> int:
+    try:
+        return (places.repository / os.fsdecode(path)).lstat().st_size
+    except OSError:  # it is deleted
+        return 0
 
 
 def _lines(given: list[bytes]) -> bytes:

@@ -6,11 +6,13 @@ whatever becomes of them. So what an agent changes of them is not kept.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from pathlib import Path
 
 from functions.agent_pod.environment import Failure, Places
-from functions.kit.clients.git import GitError, authorization, configured, git
+from functions.kit.clients.git import GitError, authorization, configured, git, git_bytes
 
 MAX_BYTES = 500_000_000
 _POINTER_BYTES = 1024
@@ -36,10 +38,12 @@ def pull_lfs(places: Places, url: str, token: str) -> None:
         raise Failure(
             "the route asks for LFS, and there is no git-lfs: give WORKSPACE_IMAGE one"
         ) from None
-    names = [one for one in git("lfs", "ls-files", "--name-only", within=at).split("\n") if one]
+    listed = git_bytes("lfs", "ls-files", "--name-only", within=at)
+    names = [os.fsdecode(one) for one in listed.split(b"\n") if one]
     if not names:
         return
-    size = sum(_size(places, name) for name in names)
+    # Of one that is larger than its pointer claims, git-lfs leaves the pointer.
+    size = sum(_claimed(at / name) for name in names)
     if size > MAX_BYTES:
         raise Failure(f"the files in LFS have {size // 10**6} MB, {MAX_BYTES // 10**6} MB at most")
     storage = places.collected / "lfs"
@@ -47,14 +51,13 @@ def pull_lfs(places: Places, url: str, token: str) -> None:
     settings = {**_FILTER, "lfs.url": f"{url}/info/lfs", "lfs.storage": str(storage)}
     git("lfs", "pull", within=at, env=configured({**settings, **authorization(token, url)}))
     shutil.rmtree(storage, ignore_errors=True)
-    listed = "".join(f"{name}\0" for name in names)
-    git("update-index", "--skip-worktree", "-z", "--stdin", within=at, given=listed.encode())
-    places.lfs_names.write_text(listed, encoding="utf-8")
+    passed_over = b"".join(os.fsencode(name) + b"\0" for name in names)
+    git("update-index", "--skip-worktree", "-z", "--stdin", within=at, given=passed_over)
+    places.lfs_names.write_bytes(passed_over)
 
 
-def _size(places: Places, name: str) -> int:
-    """Return the size of the file behind a pointer, 0 where it is none: it was changed."""
-    file = places.repository / name
+def _claimed(file: Path) -> int:
+    """Return the size of what is behind a pointer, 0 of what is none: it was changed."""
     if file.is_symlink() or not file.is_file() or file.stat().st_size > _POINTER_BYTES:
         return 0
     found = _SIZE.search(file.read_bytes())

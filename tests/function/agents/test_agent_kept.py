@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 
 from functions.agent_outputs import tables
+from functions.agent_pod.collect import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
 from functions.agent_pod.environment import Failure
 from functions.events.agent import AgentUndelivered
 from functions.events.job import JobCancelled, JobFailed, JobSucceeded
@@ -237,6 +239,19 @@ async def test_what_cannot_be_kept_is_kept_at_the_next_time(agents: AgentWorld) 
     await tell(agents, failed(pod, agents))
     await agents.minute(3)
     assert [fact["kept"] for fact in agents.emitted()] == [True]
+
+
+async def test_changes_that_do_not_fit_cost_no_commits(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit({"src/tax.py": "rate = 0.2\n"}, "Add the tax")
+    for number in range(MAX_BUNDLE_BYTES // MAX_FILE_BYTES + 1):
+        (pod.places.repository / f"{number}.bin").write_bytes(os.urandom(MAX_FILE_BYTES))
+    await pod.collect()
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    assert again.git("log", "--format=%s", "-1") == "Add the tax"
+    assert again.git("status", "--porcelain") == ""
 
 
 async def test_what_is_posted_at_the_end_counts_and_not_the_minute_before(

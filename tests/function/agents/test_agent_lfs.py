@@ -89,6 +89,47 @@ async def test_more_than_the_limit_is_not_begun_with(with_file: AgentWorld) -> N
     assert with_file.github.git.lfs.downloads == []
 
 
+async def test_of_what_is_more_than_its_pointer_claims_the_pointer_is_left(
+    with_file: AgentWorld,
+) -> None:
+    """So what pointers claim bounds what is stored."""
+    oid = with_file.github.git.lfs.store(CONTENT * 2000).partition("sha256:")[2][:64]
+    small = {"data/small.bin": pointer(oid, 1)}
+    with_file.github.git.commit(REPOSITORY, "main", small, "Add more")
+    pod = await pod_of(with_file)
+    await pod.prepare()
+    assert (pod.places.repository / "data/small.bin").read_text() == pointer(oid, 1)
+    assert (pod.places.repository / NAME).read_bytes() == CONTENT
+
+
+async def test_one_by_another_name_costs_no_other_work(
+    with_file: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = {"data/large.bin": with_file.github.git.lfs.store(CONTENT * 2500)}
+    with_file.github.git.commit(REPOSITORY, "main", large, "Add more")
+    pod = await pod_of(with_file)
+    await pod.prepare()
+    (pod.places.repository / "data/large.bin").rename(pod.places.repository / "moved")
+    pod.write({"src/half.py": "half = 1\n"})
+    await pod.collect()
+    assert "not kept of its work: 'moved' has 5120000 bytes" in capsys.readouterr().out
+    async with with_file.cluster.client("agent-outputs") as client:
+        bundle = with_file.folder / "kept.bundle"
+        bundle.write_bytes((await client.get("/outputs/job-1/bundle")).content)
+    pod.git("fetch", "--quiet", str(bundle), "refs/heads/uncommitted")
+    assert pod.git("diff", "--name-only", "HEAD", "FETCH_HEAD") == "src/half.py"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.bin", "café.bin".encode()])
+async def test_a_name_may_be_no_utf_8(with_file: AgentWorld, name: bytes) -> None:
+    git = with_file.github.git
+    git.commit(REPOSITORY, "main", {os.fsdecode(name): git.lfs.store(CONTENT)}, "Add more")
+    pod = await pod_of(with_file)
+    await pod.prepare()
+    assert (pod.places.repository / os.fsdecode(name)).read_bytes() == CONTENT
+    assert pod.git("status", "--porcelain") == ""
+
+
 async def test_what_the_server_does_not_have_is_named(with_file: AgentWorld) -> None:
     missing = {"data/missing.bin": pointer("a" * 64, 10)}
     with_file.github.git.commit(REPOSITORY, "main", missing, "Add more")

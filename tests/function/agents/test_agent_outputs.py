@@ -300,6 +300,15 @@ async def test_what_is_given_up_names_a_pull_request_that_may_be_open(
     named = [text for text in fact["details"] if "agent/1 may be open all the same" in text]
     assert len(named) == len(agents.pulls)
 
+    agents.cluster.down.discard("api")
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    again.commit({"src/tax.py": "rate = 0.2\n"}, "Add the tax")
+    again.says(WANTED)
+    await again.collect()
+    [pull] = agents.pulls
+    assert agents.emitted()[-1]["pull_request"] == pull.number, "a retry finds it"
+
 
 async def test_a_process_that_is_stopped_gives_back_what_it_works_on(agents: AgentWorld) -> None:
     pod = await agents.pod()
