@@ -7,6 +7,7 @@ from pathlib import Path
 
 import knative.lint.rules  # noqa: F401  importing registers the rules
 from knative.lint.finding import RULES, Finding, Rule, Violation
+from knative.lint.installation import Installation
 from knative.lint.reading import Reading
 from knative.lint.suppressions import is_suppressed
 from knative.lint.tree import Tree
@@ -20,8 +21,9 @@ def lint(
     findings: set[Finding] = set()
     all_readings = list(readings)
     known = {manifest.key for reading in all_readings for manifest in reading.manifests}
+    installation = Installation(one for reading in all_readings for one in reading.manifests)
     for reading in all_readings:
-        tree = Tree(reading, known)
+        tree = Tree(reading, known, installation)
         for rule in RULES.values():
             if wanted(rule.id):
                 findings.update(_of_rule(rule, tree))

@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from knative.lint.folders import below, bodies
-from knative.lint.manifest import Manifest
+from knative.lint.manifest import SERVING, Manifest
 from knative.local.manifests.kustomize import attempt, kustomization
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource, expanded
 from knative.local.manifests.yaml_lines import Document, as_text, parse_documents, read_bytes
 
 STDIN = Path("<stdin>")
+_CLOUD_RUN = ("run.googleapis.com/", "cloud.googleapis.com/")
 _BREAK = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
 # Rules check Knative's kinds and these; other documents are not parsed.
@@ -28,7 +29,8 @@ _KINDS = {
 class Reading:
     """The objects of one tree, and the problems of reading it.
 
-    With `unread` parts no name counts as missing; an `unbuilt` kustomization has no manifests.
+    With `unread` parts no name counts as missing, nor in a single file (`partial`), beside which
+    others may be; an `unbuilt` kustomization has no manifests.
     """
 
     manifests: list[Manifest] = field(default_factory=list)
@@ -36,6 +38,7 @@ class Reading:
     broken: list[Problem] = field(default_factory=list)
     unread: list[Problem] = field(default_factory=list)
     unbuilt: list[Problem] = field(default_factory=list)
+    partial: bool = False
 
 
 def read(target: Path) -> list[Reading]:
@@ -45,7 +48,9 @@ def read(target: Path) -> list[Reading]:
     and one for each kustomization below it that no other one includes.
     """
     if target.is_file():
-        return [_files([target])]
+        reading = _files([target])
+        reading.partial = True
+        return [reading]
     if not target.is_dir():
         raise FileNotFoundError(f"{target}: no such file or directory")
     if kustomization(target):
@@ -168,4 +173,18 @@ def _take(documents: list[Document], reading: Reading) -> None:
 
 
 def _keep(resources: list[Resource], reading: Reading) -> None:
-    reading.manifests += [Manifest(one) for resource in resources for one in expanded(resource)]
+    for one in (Manifest(one) for resource in resources for one in expanded(resource)):
+        if _is_cloud_run(one):
+            reading.others += 1
+        else:
+            reading.manifests.append(one)
+
+
+def _is_cloud_run(manifest: Manifest) -> bool:
+    """Is it a Service of Google Cloud Run, which has Knative's kind and limits of its own?"""
+    return manifest.group == SERVING and any(
+        name.startswith(_CLOUD_RUN)
+        for home in (("metadata",), ("spec", "template", "metadata"))
+        for part in ("annotations", "labels")
+        for name in manifest.texts(*home, part)
+    )

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
+from knative.lint.installation import Installation
 from knative.lint.manifest import EVENTING, MESSAGING, SERVING, SOURCES, Key, Manifest
 from knative.lint.reading import Reading
 
@@ -24,9 +25,12 @@ _INJECTION = "eventing.knative.dev/injection"
 
 
 class Tree:
-    """All objects of one reading; `known` are the keys of all readings."""
+    """All objects of one reading; `known` and `installation` are of all readings."""
 
-    def __init__(self, reading: Reading, known: Collection[Key]) -> None:
+    def __init__(
+        self, reading: Reading, known: Collection[Key], installation: Installation
+    ) -> None:
+        self.installation = installation
         self.manifests = reading.manifests
         self.reading = reading
         self._known = known
@@ -86,7 +90,7 @@ class Tree:
         It is where this tree has other objects of its kind in its namespace; where it has none,
         they may be in another repository.
         """
-        return self.is_unknown(key) and key[:3] in self._kinds
+        return not self.reading.partial and self.is_unknown(key) and key[:3] in self._kinds
 
     def is_unknown(self, key: Key) -> bool:
         """Does no reading have an object of that key?"""

@@ -214,6 +214,8 @@ def test_a_dependency_is_a_reference_within_the_namespace(
         ("sources.knative.dev/v1alpha2", "PingSource", "sources.knative.dev/v1"),
         ("eventing.knative.dev/v1beta1", "EventType", "eventing.knative.dev/v1beta3"),
         ("eventing.knative.dev/v1beta2", "EventType", ""),
+        ("sources.eventing.knative.dev/v1alpha1", "ContainerSource", "sources.knative.dev/v1"),
+        ("serving.example.knative.dev/v1", "Service", ""),
         ("eventing.knative.dev/v1", "KafkaSomething", ""),
         ("example.com/v1", "Trigger", ""),
     ],

@@ -10,7 +10,7 @@ import yaml
 
 from knative.lint.linting import lint
 from knative.lint.reading import read
-from tests.support.lint_tree import BASE, GOOD, event_type, found, found_in, trigger
+from tests.support.lint_tree import BASE, GOOD, event_type, found, found_in, service, trigger
 
 KUSTOMIZATION = "resources: [objects.yaml]\n"
 LINEAR = "{retry: 1, backoffPolicy: linear, backoffDelay: PT1S, timeout: PT70S}"
@@ -33,6 +33,29 @@ def test_a_finding_says_file_and_line(tmp_path: Path, kustomization: str) -> Non
     assert (one.rule, one.file.name, one.object) == ("KN102", "objects.yaml", "Trigger lost")
     assert one.line is not None
     assert "name: nosuch" in text[one.line - 1]
+
+
+def test_what_a_single_file_does_not_have_may_be_beside_it(tmp_path: Path) -> None:
+    file = folder(tmp_path, *GOOD, LOST) / "objects.yaml"
+    assert [one.rule for one in found_in(tmp_path)] == ["KN102"]
+    (one,) = found_in(file)
+    assert (one.rule, one.message) == ("KN108", "Service shop/nosuch was not read")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"metadata": ", annotations: {run.googleapis.com/ingress: all}"},
+        {"template": "annotations: {run.googleapis.com/cpu-throttling: 'false'}"},
+        {"labels": "cloud.googleapis.com/location: europe-west1"},
+    ],
+)
+def test_a_service_of_cloud_run_has_other_limits(where: dict[str, str]) -> None:
+    slow = service("elsewhere", pod="timeoutSeconds: 3600", **where)
+    assert found(*GOOD, slow) == []
+    assert {one.rule for one in found(*GOOD, service("here", pod="timeoutSeconds: 3600"))} >= {
+        "KN905"
+    }
 
 
 def test_unknown_kinds_are_left_alone(tmp_path: Path) -> None:

@@ -71,6 +71,25 @@ def delivered(delivery: str) -> list[str]:
     return [*BASE, trigger("t", delivery=delivery)]
 
 
+SELECTOR = "kubernetes.podspec-nodeselector"
+ON_GPU = "nodeSelector: {gpu: a}"
+
+
+def config(name: str, data: str) -> str:
+    """A ConfigMap of the installation."""
+    home = f"{{name: config-{name}, namespace: knative-serving}}"
+    return f"\napiVersion: v1\nkind: ConfigMap\nmetadata: {home}\ndata: {{{data}}}\n"
+
+
+def operator(name: str, data: str) -> str:
+    """The same, for the operator to write."""
+    head = "\napiVersion: operator.knative.dev/v1beta1\nkind: KnativeServing"
+    return f"{head}\nmetadata: {{name: s}}\nspec: {{config: {{{name}: {{{data}}}}}}}\n"
+
+
+LONG = config("defaults", 'max-revision-timeout-seconds: "900"')
+
+
 def serving(**parts: str) -> list[str]:
     return [*BASE, service("shop", **parts), trigger("t", to="shop")]
 
@@ -284,6 +303,16 @@ SERVING = [
     ("KN906", delivered(FULL.replace("exponential", "sudden")), delivered(FULL)),
     ("KN906", delivered(FULL.replace("retry: 4", "retry: -1")), delivered(FULL)),
     ("KN906", delivered("{retryAfterMax: PT1M}"), delivered(FULL)),
+    ("KN906", delivered("{retryAfterMax: PT1M}"),
+     [*delivered("{retryAfterMax: PT1M}"), config("features", "delivery-retryafter: enabled")]),
+    ("KN905", [*serving(pod="timeoutSeconds: 901"), LONG], [*serving(pod="timeoutSeconds: 900"),
+                                                           LONG]),
+    ("KN907", [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: disabled")],
+     [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: allowed")]),
+    ("KN907", [*serving(pod=ON_GPU), operator("features", "multi-container: enabled")],
+     [*serving(pod=ON_GPU), operator("features", f"{SELECTOR}: Enabled")]),
+    ("KN907", [*serving(pod=ON_GPU), operator("defaults", f"{SELECTOR}: enabled")],
+     [*serving(pod=ON_GPU), operator("config-features", f"{SELECTOR}: enabled")]),
     ("KN907", serving(pod="nodeSelector: {disk: fast}"), serving(pod="nodeSelector: {}")),
     ("KN907", serving(pod="securityContext: {runAsNonRoot: true}"), serving()),
     ("KN907", serving(pod="initContainers: [{image: first}]"), serving(pod="initContainers: []")),

@@ -43,11 +43,13 @@ _POINTERS = {"affinity", "dnsConfig"}
     "KN907", "error", "field that needs a feature",
     why="Its feature is disabled in a stock installation, where the webhook rejects the field.",
     fix="Leave it out (a securityContext goes into the container), or turn the feature on in "
-    "ConfigMap config-features of knative-serving, and ignore this rule.",
+    "ConfigMap config-features of knative-serving; lint it too, or ignore this rule.",
 )  # fmt: skip
 def feature_disabled(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
         for path, feature in _gated(service):
+            if tree.installation.has_feature(feature):
+                continue
             value = service.get(*path)
             if value not in (None, {}, [], "", False) or (value == {} and path[-1] in _POINTERS):
                 yield Violation(service, path, f"{path[-1]} needs the feature {feature}")

@@ -14,7 +14,11 @@ from knative.local.manifests.meta import seconds
 _SCALING = "autoscaling.knative.dev/"
 _RESERVED_ENV = {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
 _RESERVED_PORTS = {8008, 8012, 8013, 8022, 9090, 9091}
-_MAXIMA = {"timeoutSeconds": 600, "containerConcurrency": 1000}
+# Field to the limit in ConfigMap config-defaults, and the limit in a stock installation.
+_MAXIMA = {
+    "timeoutSeconds": ("max-revision-timeout-seconds", 600),
+    "containerConcurrency": ("container-concurrency-max-limit", 1000),
+}
 _TEMPLATE_ANNOTATIONS = ("spec", "template", "metadata", "annotations")
 
 
@@ -88,11 +92,13 @@ def ports(tree: Tree) -> Iterator[Violation]:
 @rule(
     "KN905", "error", "limit beyond what Serving allows",
     why="In a stock installation timeoutSeconds is at most 600 and containerConcurrency 1000.",
-    fix="Lower it, or raise the limit in config-defaults first and ignore this rule.",
+    fix="Lower it, or raise the limit in ConfigMap config-defaults; lint it too, or ignore this "
+    "rule.",
 )  # fmt: skip
 def limits(tree: Tree) -> Iterator[Violation]:
     for service in tree.services:
-        for name, maximum in _MAXIMA.items():
+        for name, (limit, stock) in _MAXIMA.items():
+            maximum = tree.installation.limit(limit, stock)
             value = service.number(*POD, name)
             if value is not None and not 0 <= value <= maximum:
                 yield Violation(service, (*POD, name), f"{value} is not within 0 to {maximum}")
@@ -120,7 +126,7 @@ def delivery_fields(tree: Tree) -> Iterator[Violation]:
             not isinstance(retry, int) or isinstance(retry, bool) or retry < 0
         ):
             yield Violation(manifest, (*DELIVERY, "retry"), f"{retry!r} is no whole number from 0")
-        if "retryAfterMax" in delivery:
+        if "retryAfterMax" in delivery and not tree.installation.has_feature("delivery-retryafter"):
             message = "needs the feature delivery-retryafter, disabled in a stock installation"
             yield Violation(manifest, (*DELIVERY, "retryAfterMax"), message)
 

@@ -43,7 +43,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 
 def refusals(body: Body) -> Iterator[Fault]:
     """Path and fault of each field of `body` that a webhook refuses, whatever its shape."""
-    group = str(body.get("apiVersion", "")).rpartition("/")[0].partition(".")[0]
+    group = str(body.get("apiVersion", "")).rpartition("/")[0].removesuffix(".knative.dev")
     check = _CHECKS.get((group, str(body.get("kind"))))
     if check is not None:
         yield from check(body)

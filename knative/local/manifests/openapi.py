@@ -38,6 +38,7 @@ _OLDER = {
     ("eventing.knative.dev/v1beta2", "EventType"),
     ("sources.knative.dev/v1beta2", "PingSource"),
 }
+_RENAMED = {"sources.eventing.knative.dev": "sources.knative.dev"}
 LEFT_OUT = {"Configuration", "Revision"}  # Serving makes them of a Service
 
 
@@ -57,6 +58,7 @@ def served(version: str, kind: str) -> list[str]:
     ['eventing.knative.dev/v1']
     """
     group = version.partition("/")[0]
+    group = _RENAMED.get(group, group)
     known = [v for v, k in (*schemas(), *_OLDER) if k == kind and v.partition("/")[0] == group]
     return [] if version in known else known
 
