@@ -66,6 +66,8 @@ async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
         "policies": policies,
         "running": running,
         "was_due": was_due(found, since),
+        "since": since,
+        "until": now.replace(second=0),
         "begun": next(iter(known_since([{"name": name, "ledger": found}], since)), None),
     }
 
@@ -87,8 +89,8 @@ async def ticks(ask: Ask, query: Query) -> Mapping[str, Any]:
     found = await ledger_of(ask, name)
     if found is None:
         raise NotHere(
-            "This schedule has no policies, so the scheduler keeps no ledger of it. An annotation "
-            "schedules.dsm.io/missed of its PingSource would begin one."
+            "What becomes of its times is not kept. With an annotation schedules.dsm.io/missed "
+            "of its PingSource, which says what happens to a missed time, the scheduler keeps it."
         )
     state = query.get("state") if query.get("state") in ledger.STATES else None
     cursor = query.get("cursor")
@@ -142,7 +144,13 @@ def routes() -> list[Route]:
             [
                 Panel("schedule", "Status", status, live_s=10),
                 Panel("following", "The next ten times", following, live_s=30),
-                Panel("ticks", "What became of each nominal time", ticks, live_s=10),
+                Panel(
+                    "ticks",
+                    "What became of each nominal time",
+                    ticks,
+                    live_s=10,
+                    note="A nominal time is one at which its expression says that it is due.",
+                ),
             ],
             parent=parent,
             head="heads/ticks.html",

@@ -38,11 +38,17 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
     rows, away = await statuses(ask, with_last_tick=True)
     rows.sort(key=lambda row: row["next"] or ask.ctx.now() + timedelta(days=3650))
     since = ask.ctx.now() - LOOKED_BACK
+    kept = [row["ledger"] for row in rows if row["ledger"]]
+    known = known_since(rows, since)
+    is_all_newer = bool(kept) and sum(map(len, known.values())) == len(kept)
+    begun = min(known) if is_all_newer else since
     return {
         "schedules": rows,
         "away": away,
         "verdict": verdict(rows, since),
-        "known": known_since(rows, since),
+        "begun": begun,
+        "until": ask.ctx.now().replace(second=0),  # else each look would be a change
+        "known": {at: names for at, names in known.items() if at > begun},
     }
 
 
@@ -75,40 +81,36 @@ def known_since(rows: Sequence[Row], since: datetime) -> dict[datetime, list[str
     return found
 
 
-def verdict(rows: Sequence[Row], since: datetime) -> tuple[str, str]:
-    """In a sentence, with its tone: was everything handled that was due since then?
+def verdict(rows: Sequence[Row], since: datetime) -> tuple[str, str, str]:
+    """A tone and a sentence, whose two halves have the time between them: was everything handled
+    that was due since then?
 
     >>> monday = datetime.fromisoformat("2026-03-02T00:00Z")
     >>> ran = {"last_due": "2026-03-03T14:00:00Z"}
     >>> well = {"name": "a", "overdue": None, "unknown": False, "unsuccessful": [], "ledger": ran}
     >>> verdict([well], monday)
-    ('good', 'All that was due was handled.')
-    >>> verdict([well, well | {"name": "b", "ledger": {"last_due": None}}], monday)[1]
-    'All that was due was handled. Nothing was due of b.'
-    >>> verdict([well | {"unsuccessful": [{"state": "missed"}]}], monday)[1]
-    'Not everything that was due was handled: a (1 missed).'
-    >>> verdict([well | {"last_tick": {"state": "sent"}}], monday)[1]
-    'Under way: a; all else that was due was handled.'
-    >>> verdict([well | {"not_followed": "annotation schedules.dsm.io/gap: ..."}], monday)[1]
-    'Not everything that was due was handled: a (not followed).'
+    ('good', 'All that was due', ' was handled.')
+    >>> verdict([well, well | {"name": "b", "ledger": {"last_due": None}}], monday)[2]
+    ' was handled. Nothing was due of b.'
+    >>> verdict([well | {"unsuccessful": [{"state": "missed"}]}], monday)[1:]
+    ('Not everything that was due', ' was handled: a (1 missed).')
+    >>> verdict([well | {"last_tick": {"state": "sent"}}], monday)[1:]
+    ('Under way: a; all else that was due', ' was handled.')
+    >>> verdict([well | {"not_followed": "annotation schedules.dsm.io/gap: ..."}], monday)[2]
+    ' was handled: a (not followed).'
     """
     if late := [f"{row['name']} ({why_late(row)})" for row in rows if needs_attention(row)]:
-        return "bad", f"Not everything that was due was handled: {', '.join(late)}."
-    if unknown := [row["name"] for row in rows if row["unknown"]]:
-        return (
-            "wait",
-            f"Nothing is known of {', '.join(unknown)}; all else that was due was handled.",
-        )
-    if running := [row["name"] for row in rows if is_under_way(row.get("last_tick"))]:
-        return (
-            "wait",
-            f"Under way: {', '.join(running)}; all else that was due was handled.",
-        )
+        return "bad", "Not everything that was due", f" was handled: {', '.join(late)}."
+    unknown = [row["name"] for row in rows if row["unknown"]]
+    running = [row["name"] for row in rows if is_under_way(row.get("last_tick"))]
+    for names, what in ((unknown, "Nothing is known of "), (running, "Under way: ")):
+        if names:
+            return "wait", f"{what}{', '.join(names)}; all else that was due", " was handled."
     idle = [row["name"] for row in rows if row["ledger"] and not was_due(row["ledger"], since)]
     if len(idle) == len(rows):
-        return "wait", "Nothing was due."
+        return "wait", "Nothing was due", "."
     rest = f" Nothing was due of {', '.join(idle)}." if idle else ""
-    return "good", f"All that was due was handled.{rest}"
+    return "good", "All that was due", f" was handled.{rest}"
 
 
 def was_due(kept: Row, since: datetime) -> bool:

@@ -59,7 +59,7 @@ async def confirm(view: View) -> Response:
     found = await ledger_of(view.ask, name)
     if found is None:
         if action != "run":
-            raise NotFound(f"{name} has no ledger, so it cannot be paused.")
+            raise NotFound(f"The scheduler does not follow {name}, so it cannot be paused.")
         row = described(await source_of(view.ask, name), view.ask.ctx.now())
         facts = {"schedule": row["cron"], "zone": row["zone"], "data": row["data"] or "none"}
     else:
@@ -107,7 +107,7 @@ async def plan_backfill(view: View) -> Response:
         "items": None,
     }
     if await ledger_of(view.ask, name) is None:
-        raise NotFound(f"{name} has no ledger to fill.")
+        raise NotFound(f"The scheduler does not follow {name}, so no time of it can be run later.")
     if query.get("since") and query.get("before"):
         try:
             body = _asked(query, view.authentication.user.name) | {"dry_run": True}

@@ -146,7 +146,7 @@ async def stuck(ask: Ask, query: Query) -> Mapping[str, Any]:
             why = f"did not move in {count(still, 'report')}, at {task.progress_percentage} %"
             rows.append(row | {"state": "stale", "why": why})
     rows.sort(key=lambda row: (row["state"], row["task"].task_id))
-    return {"tasks": rows, "reports": STALE_REPORTS}
+    return {"tasks": rows, "reports": STALE_REPORTS, "known": len(reported)}
 
 
 def unmoved(task_id: str, reported: Sequence[Mapping[str, int]]) -> int:
