@@ -12,8 +12,8 @@ from pathlib import Path
 
 from knative.demo.github import REPOSITORY
 from tests.bench.report import Row
-from tests.journey.test_issue_becomes_pull_request import Story, story_of
 from tests.support import eventually
+from tests.support.agent_story import Story, story_of
 
 ROUNDS = 5
 

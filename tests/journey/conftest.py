@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.agent_story import Story, story_of
+from tests.support.warm_data import OVERLAY, WarmData
 from tests.support.watched import Findings, watching
 
 
@@ -21,3 +24,20 @@ def no_loop_is_held(findings: Findings) -> Iterator[None]:
     yield
     if found := findings.take():
         pytest.fail("\n".join(found))
+
+
+@pytest.fixture
+def story_overlay() -> Path:
+    """What the story of an agent is deployed from; a journey may have its own."""
+    return OVERLAY
+
+
+@pytest.fixture
+async def story(
+    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData, story_overlay: Path
+) -> AsyncIterator[Story]:
+    # A unix socket's path may have 107 characters at most: PostgreSQL's is below the data.
+    folder = tmp_path_factory.mktemp("k")
+    data = warm_data.copy_to(folder / "d")
+    async with story_of(data, folder / "github", story_overlay) as found:
+        yield found

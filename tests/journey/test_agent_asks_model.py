@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.journey.test_agent_retried import overlay
-from tests.journey.test_issue_becomes_pull_request import story_of
 from tests.support import eventually
+from tests.support.agent_story import story_of
 from tests.support.listening import listening
 from tests.support.warm_data import WarmData
 

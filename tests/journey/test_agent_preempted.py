@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +11,9 @@ import yaml
 
 from knative.demo.github import REPOSITORY
 from tests.journey.test_agent_retried import halfway, overlay
-from tests.journey.test_issue_becomes_pull_request import FACTS, Story, story_of
 from tests.support import eventually
+from tests.support.agent_story import FACTS, Story
 from tests.support.local_knative import ROOT
-from tests.support.warm_data import WarmData
 
 pytestmark = [pytest.mark.slow]
 
@@ -32,14 +31,8 @@ def in_a_queue() -> dict[str, object]:
 
 
 @pytest.fixture
-async def story(
-    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
-) -> AsyncIterator[Story]:
-    folder = tmp_path_factory.mktemp("k")
-    data = warm_data.copy_to(folder / "d")
-    at = overlay(folder / "o", in_a_queue())
-    async with story_of(data, folder / "github", at) as found:
-        yield found
+def story_overlay(tmp_path: Path) -> Path:
+    return overlay(tmp_path / "o", in_a_queue())
 
 
 async def test_a_preempted_agent_goes_on_in_its_next_pod(story: Story) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 import yaml
 
 from knative.demo.github import REPOSITORY
-from tests.journey.test_issue_becomes_pull_request import Story, story_of
 from tests.support import eventually
+from tests.support.agent_story import Story
 from tests.support.local_knative import ROOT
 from tests.support.manifest_files import on_top_of
-from tests.support.warm_data import OVERLAY, WarmData
+from tests.support.warm_data import OVERLAY
 
 pytestmark = [pytest.mark.slow]
 
@@ -34,13 +33,8 @@ def overlay(folder: Path, *patches: object, agent: str = "tests.support.halting_
 
 
 @pytest.fixture
-async def story(
-    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
-) -> AsyncIterator[Story]:
-    folder = tmp_path_factory.mktemp("k")
-    data = warm_data.copy_to(folder / "d")
-    async with story_of(data, folder / "github", overlay(folder / "o")) as found:
-        yield found
+def story_overlay(tmp_path: Path) -> Path:
+    return overlay(tmp_path / "o")
 
 
 async def halfway(story: Story, number: int) -> dict[str, Any]:

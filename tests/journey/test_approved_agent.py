@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from knative.demo.github import REPOSITORY
-from tests.journey.test_issue_becomes_pull_request import Story, story_of
+from tests.support.agent_story import Story
 from tests.support.job_world import shipped_routes
 from tests.support.manifest_files import on_top_of
-from tests.support.warm_data import OVERLAY, WarmData
+from tests.support.warm_data import OVERLAY
 
 pytestmark = [pytest.mark.slow]
 
@@ -40,13 +39,8 @@ def approved(folder: Path) -> Path:
 
 
 @pytest.fixture
-async def story(
-    tmp_path_factory: pytest.TempPathFactory, warm_data: WarmData
-) -> AsyncIterator[Story]:
-    folder = tmp_path_factory.mktemp("k")
-    data = warm_data.copy_to(folder / "d")
-    async with story_of(data, folder / "github", approved(folder / "overlay")) as found:
-        yield found
+def story_overlay(tmp_path: Path) -> Path:
+    return approved(tmp_path / "overlay")
 
 
 async def kill(story: Story) -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from functions.webhook_receiver.cli import commands as cli
 from knative.demo.github import REPOSITORY
-from tests.journey.test_issue_becomes_pull_request import ASKED, Story
-from tests.journey.test_issue_becomes_pull_request import story as story
 from tests.support import eventually
+from tests.support.agent_story import ASKED, Story
 
 pytestmark = [pytest.mark.slow]
 

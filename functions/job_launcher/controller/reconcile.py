@@ -84,9 +84,10 @@ async def cancelled(ctx: Context, row: JobRow, reason: str, by: str | None = Non
 
 async def stop(ctx: Context, row: JobRow) -> None:
     """Delete the Job of a cancelled request, then store its end."""
-    left = await job_calls.job_result(ctx.cluster, row.request)  # its pods' logs go with it
-    async with ctx.store.connection() as connection:
-        await tables.keep_left(connection, row.id, {"log": left.log, "blocked": left.blocked})
+    if row.state == "running":  # its pods' logs go with it; before, there are none
+        left = await job_calls.job_result(ctx.cluster, row.request)
+        async with ctx.store.connection() as connection:
+            await tables.keep_left(connection, row.id, {"log": left.log, "blocked": left.blocked})
     try:
         await job_calls.stop(ctx.cluster, row.id)
     except FunctionError as error:

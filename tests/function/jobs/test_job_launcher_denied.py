@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.events.webhook import JobCancelRequested
 from functions.kit import cloudevents
 from tests.function.jobs.test_job_launcher_answers import (
     MADE,
@@ -59,6 +60,8 @@ def judging(denied: Say) -> Any:
     def judge(request: str, body: Any) -> Say:
         if request.startswith("GET"):
             return Say(200, body=NOTHING)
+        if request.startswith("DELETE"):
+            return Say(200)
         return denied if "poison" in body["metadata"]["name"] else Say(201, body=MADE)
 
     return judge
@@ -125,6 +128,22 @@ async def test_what_is_true_of_all_is_asked_once_a_round(
 
         assert await launcher.states() == {"one": "queued", "two": "queued"}
         assert len(peer.requests) == 1
+
+
+async def test_no_pods_are_asked_for_of_a_cancelled_job_that_has_not_begun(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    async with kube_peer(tmp_path, Say(200)) as peer:
+        peer.judge = judging(Say(403))
+        launcher = Clocked(cluster, functions_database, peer)
+        await launcher.claim(asked("e1", task="one", group="a"))
+        assert await launcher.states() == {"one": "starting"}
+        peer.requests.clear()
+
+        await launcher.world.tell(JobCancelRequested(task_id="one"))
+
+        assert await launcher.states() == {"one": "cancelled"}
+        assert [one.partition(" ")[0] for one in peer.requests] == ["DELETE"]
 
 
 async def test_an_end_that_is_on_its_way_is_waited_for(
