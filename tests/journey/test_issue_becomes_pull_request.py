@@ -26,7 +26,7 @@ async def test_the_story_of_a_label(story: Story) -> None:
     [job] = await story.jobs(number)
     assert (job["state"], job["cause"]["id"]) == ("succeeded", sent.guid)
     assert story.github.conversation.reactions, "it was seen at once"
-    assert await story.facts(job["job_id"]) == sorted(FACTS)
+    assert await story.facts(job["job_id"]) == sorted([*FACTS, "used"])
 
     number, _ = await story.labelled()
     again = await story.github.labelled(REPOSITORY, number, "agent")
