@@ -115,7 +115,10 @@ class Worker:
             return await self._answer(event, ctx)
 
         handle.__name__ = handle.__qualname__ = self._target
-        return function(emits=[StepAnswered], inbox="transaction", retention=retention)(handle)
+        # Unordered: the orchestrator knows of each answer which attempt it is of.
+        return function(
+            emits=[StepAnswered], inbox="transaction", ordered=False, retention=retention
+        )(handle)
 
     async def _answer(self, command: StepCommanded, ctx: Context) -> StepAnswered:
         if command.worker_name != self.name:

@@ -62,6 +62,7 @@ def function(
     proven: Sequence[str] = (),
     ignores: Ignores | None = None,
     retention: Rules | None = None,
+    ordered: bool = True,
 ) -> Callable[[Handler], Target]:
     """Make a deployable of `async def name(event: A | B, ctx) -> Event | list[Event] | None`.
 
@@ -86,6 +87,8 @@ def function(
     `ad_hoc`: plain JSON at `POST /` is read as the data of the request event. A function that
     is public takes CloudEvents only.
     `retention`: what is deleted from its tables, and when; its inbox and runs are anyway.
+    `ordered`: its events of one partition key leave in the order of their commits; False, with
+    "transaction" only, where whoever consumes them knows by itself which is late.
     """
 
     def decorate(handler: Handler) -> Target:
@@ -94,6 +97,8 @@ def function(
             raise TypeError(f"{handler.__name__}: `schedules` and ScheduleDue go together")
         if schedules and not (inbox or recorded):
             raise TypeError(f"{handler.__name__}: what a schedule starts is recorded: inbox=True")
+        if not ordered and inbox != "transaction":
+            raise TypeError(f'{handler.__name__}: `ordered=False` needs inbox="transaction"')
         spec = Spec(
             handler.__name__,
             handler,
@@ -113,6 +118,7 @@ def function(
             tuple(proven),
             ignores,
             retention,
+            ordered,
         )
 
         @functools.wraps(handler)

@@ -77,6 +77,7 @@ class Spec:
     proven: tuple[str, ...] = ()
     ignores: Ignores | None = None
     retention: Rules | None = None
+    ordered: bool = True
 
     @property
     def source(self) -> str:
@@ -196,14 +197,16 @@ class _Call:
         durable, store = self.ctx.resources.durable, self.ctx.store
         kind = self.kind
         ctx = self.ctx
+        events: list[cloudevents.Message] = []
         if self.spec.transactional:
-            events: list[cloudevents.Message] = []
             entries: list[Entry] = []
 
             async def within(tx: Connection) -> list[dict[str, typing.Any]]:
                 events[:] = await self._events(replace(ctx, tx=tx))
                 await cancellations.check(tx, self.key.event)
-                entries[:] = await durable.put(tx, self.spec.name, self._leaving(events))
+                entries[:] = await durable.put(
+                    *(tx, self.spec.name, self._leaving(events)), ordered=self.spec.ordered
+                )
                 return [cloudevents.to_json(m) for m in events]
 
             done = await inbox.once(store, self.key, kind, timeout_s, within, self.digest)
@@ -214,25 +217,25 @@ class _Call:
             async def work() -> Outcome | Finish:
                 result = await self._run(ctx)
                 if not callable(result):
-                    return self._outcome(result, ctx)
+                    return outcome(result)
 
                 async def finish(tx: Connection) -> Outcome:
-                    return self._outcome(await result(tx), ctx)
+                    return outcome(await result(tx))
 
                 return finish
 
-            done = await durable.once(self.key, kind, timeout_s, work, self.digest)
-        if not done.repeated:
-            for callback in ctx.committed:
-                callback()
-        return inbox.Answered(
-            [cloudevents.from_json(document) for document in done.answer], done.repeated
-        )
+            def outcome(result: Result) -> Outcome:
+                events[:] = self._sealed(result)
+                answer = [cloudevents.to_json(m) for m in events]
+                return Outcome(answer, self._leaving(events), ctx.writes)
 
-    def _outcome(self, result: Result, ctx: Context) -> Outcome:
-        events = self._sealed(result)
-        answer = [cloudevents.to_json(m) for m in events]
-        return Outcome(answer, self._leaving(events), ctx.writes)
+            done = await durable.once(self.key, kind, timeout_s, work, self.digest)
+        if done.repeated:
+            recorded = [cloudevents.from_json(document) for document in done.answer]
+            return inbox.Answered(recorded, repeated=True)
+        for callback in ctx.committed:
+            callback()
+        return inbox.Answered(events, repeated=False)
 
     async def again(self) -> inbox.Answered:
         """A function without an inbox, which may be called as often as one likes."""

@@ -133,11 +133,13 @@ class Durable:
         messages: Sequence[cloudevents.Message],
         *,
         is_call: bool = False,
+        ordered: bool = True,
     ) -> list[outbox.Entry]:
         """Store events, or calls, as the last statement of a transaction; `deliver` them after its
         commit."""
+        lease = self.relay.room_for(messages)
         return await outbox.put(
-            tx, function, messages, lease=self.relay.room_for(messages), is_call=is_call
+            tx, function, messages, lease=lease, is_call=is_call, ordered=ordered
         )
 
     def deliver(self, entries: Sequence[outbox.Entry]) -> None:

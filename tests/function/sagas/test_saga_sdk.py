@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -12,9 +13,11 @@ import pytest
 from functions.events.saga import StepAnswered, StepCommanded
 from functions.kit.cloudevents import Message
 from functions.kit.context import Context
+from functions.kit.contract import function
 from functions.kit.durable import retention
 from functions.kit.errors import PermanentError, TemporaryError
 from functions.saga_sdk import Step, Worker
+from tests.support import eventually
 from tests.support.cluster import Cluster, message_of
 
 worker = Worker("kit_worker")
@@ -116,6 +119,29 @@ async def test_attempts_at_the_same_time_have_one_effect(world: World) -> None:
     answers = await asyncio.gather(*(world.asked(attempt=n) for n in range(1, 5)))
     assert {a.metadata.status for a in answers} == {"SUCCESS"}
     assert await world.effects() == ["f/write/1"]
+
+
+async def test_an_answer_waits_for_no_other_of_its_run(world: World) -> None:
+    sink = world.cluster.sink
+
+    async def are_on_their_way(count: int) -> bool:
+        return sink.waiting == count
+
+    sink.open.clear()
+    async with asyncio.TaskGroup() as tasks:
+        for count, step in enumerate(("write", "look"), start=1):
+            command = world.command("DO", 1, step_name=step, effectKey=f"f/{step}/1")
+            tasks.create_task(world.cluster.tell("kit-worker", command))
+            await eventually(partial(are_on_their_way, count))
+        sink.open.set()
+
+
+@pytest.mark.parametrize("inbox", [False, True])
+def test_only_what_works_in_its_transaction_can_be_unordered(inbox: bool) -> None:
+    async def any_order(event: StepCommanded, ctx: Context) -> None: ...
+
+    with pytest.raises(TypeError, match="any_order: `ordered=False` needs"):
+        function(inbox=inbox, ordered=False)(any_order)
 
 
 @pytest.mark.parametrize(
