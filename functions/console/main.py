@@ -78,7 +78,9 @@ def build() -> FastAPI:
     app = new_app("console", openapi_url=None, docs_url=None, redoc_url=None)
     for section in SECTIONS:
         app.router.routes.extend(section.routes())
-    app.state.navigation = attention.changed_navigation  # of every page, whatever its section
+    # Of every page, whatever its section.
+    app.state.counts = attention.counts
+    app.state.navigation = attention.changed_navigation
     app.mount("/static", Assets(directory=FOLDER / "static"))
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(SecurityHeaders)

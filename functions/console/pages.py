@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 # What a page that asks before an action waits for a service, which may start from zero.
 ACTION_TIMEOUT_S = 10.0
+
+# What the frame of a page waits for the counts of its navigation; its panels load meanwhile.
+COUNTS_TIMEOUT_S = 0.05
 
 # Where a page says which of its parts have changed.
 CHANGED = "/panels/changed"
@@ -79,7 +82,13 @@ class Page:
             "query": query,
             "changed": changed_at(view),
         }
-        return await streamed(view, "page.html", values, shown)
+        return await streamed(view, "page.html", values, shown, self._counts(view))
+
+    async def _counts(self, view: View) -> Mapping[str, object]:
+        """What the navigation counts; nothing where that takes long: the browser asks again."""
+        task = asyncio.ensure_future(view.request.app.state.counts(view))
+        await asyncio.wait([task], timeout=COUNTS_TIMEOUT_S)
+        return task.result() if task.done() else {}
 
     def _title(self, ask: Ask, query: Query) -> str:
         given = self.title

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -154,20 +155,27 @@ def render(
 
 
 async def streamed(
-    view: View, page: str, values: Mapping[str, Any], panels: AsyncIterator[Shown]
+    view: View,
+    page: str,
+    values: Mapping[str, Any],
+    panels: AsyncIterator[Shown],
+    counts: Awaitable[Mapping[str, object]],
 ) -> Response:
-    """A page whose frame leaves at once and whose panels follow in their order.
+    """A page whose frame leaves with its `counts` and whose panels follow in their order.
 
     A panel comes after those above it, so nothing that is seen moves.
     """
-    context = {**frame(view), **values}
+    first = asyncio.ensure_future(anext(panels, None))  # they load meanwhile
+    context = {**frame(view), **values, **await counts}
     before, after = _templates.get_template(page).render(context).split(PANELS)
     panel = _templates.get_template("panel.html")
 
     async def parts() -> AsyncIterator[str]:
         yield before
-        async for shown in panels:
+        shown = await first
+        while shown is not None:
             yield panel.render({**context, "shown": shown})
+            shown = await anext(panels, None)
         yield after
 
     headers = {"Cache-Control": "no-store"}

@@ -201,7 +201,7 @@ async def navigation(view: View) -> Response:
     if view.shown:
         changed = await changed_navigation(view, "", here)
         return HTMLResponse(changed) if changed else Response(status_code=204)
-    values = {**await _waiting(view, 0.0), "here": here}
+    values = {**await counts(view), "here": here}
     return render(view, "navigation.html", values, part=True)
 
 
@@ -219,6 +219,11 @@ async def changed_navigation(view: View, page: str, here: str = "") -> Markup:
     if waiting["digest"] == shown:
         return Markup()
     return drawn(view, "navigation.html", {**waiting, "here": here})
+
+
+async def counts(view: View) -> dict[str, Any]:
+    """What the navigation of a page shows that was just opened."""
+    return await _waiting(view, 0.0)
 
 
 async def _waiting(view: View, older_s: float, page: str = "") -> dict[str, Any]:
