@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from functions.kit.errors import FunctionError, TemporaryError
 
 SHOWN = 200  # of the newest Jobs, and of the newest outputs
 SHOWN_REFUSALS = 20
+ISSUE = re.compile(r"[\w.-]+/[\w.-]+#\d+")  # as routes name the task of an issue
 
 
 async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -51,7 +53,8 @@ async def _read(ask: Ask, function: str, at: str, name: str) -> list[Row] | str:
 
 
 def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
-    """One row for each task that has a repository: its newest Job, and the cost of them all.
+    """One row for each task that has a repository, or is an issue: its newest Job, and the cost of
+    them all.
 
     >>> job = {"job_id": "j", "task_id": "a/b#1", "repository": "a/b", "state": "succeeded"}
     >>> result = {"usage": {"cost_usd": 0.25, "turns": 3}}
@@ -61,7 +64,9 @@ def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
     ('a/b#1', 1, 0.25, 3, 'delivered')
     """
     by_job = {left["job_id"]: left for left in outputs}
-    work = [{**job, "left": by_job.pop(job["job_id"], None)} for job in jobs if job["repository"]]
+    work = [
+        {**job, "left": by_job.pop(job["job_id"], None)} for job in jobs if _is_of_repository(job)
+    ]
     work += [{**left, "left": left} for left in by_job.values()]  # the launcher forgot their Jobs
     found: dict[str, Row] = {}
     for one in work:
@@ -77,6 +82,10 @@ def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
             if usage.get(name) is not None:
                 row[name] = (row[name] or 0) + usage[name]
     return list(found.values())
+
+
+def _is_of_repository(job: Row) -> bool:
+    return bool(job["repository"] or ISSUE.fullmatch(job["task_id"]))
 
 
 async def refused(ask: Ask, query: Query) -> Mapping[str, Any]:

@@ -201,7 +201,9 @@ def frame(view: View) -> dict[str, Any]:
     """What every template may use."""
     path = view.path
     section = path.replace("/projects/", "/sprints/", 1)  # a project's page is one of Sprints
-    here = next((p for p, _ in NAVIGATION[1:] if section == p or section.startswith(f"{p}/")), "/")
+    # A page of no section, as the search, marks none; parts of Today have no path of their own.
+    other = "/" if section.startswith("/panels/") else section
+    here = next((p for p, _ in NAVIGATION[1:] if f"{section}/".startswith(f"{p}/")), other)
     return {
         "navigation": NAVIGATION,
         "here": here,

@@ -66,7 +66,7 @@ async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
     name = f"{short_type(found['type'])} {found['subject'] or ''}".strip()
     is_again = action == "redrive" and dead_letters.is_final(found)
     warning = dead_letters.REFUSED_AGAIN if is_again else ""
-    return {"name": name, "detail": "", "warning": warning}
+    return {"name": name, "detail": "", "warning": warning, "id": found["id"]}
 
 
 async def _describe_run(ask: Ask, item: str, action: str) -> Row:
@@ -75,7 +75,7 @@ async def _describe_run(ask: Ask, item: str, action: str) -> Row:
     found = await orchestrations.read_run(ask, query)
     warning = run_actions.SAME_PAYLOAD if action == "retry" else ""
     detail = found["waitingFor"] or found["reason"] or ""
-    return {"name": detail, "detail": "", "warning": warning}
+    return {"name": detail, "detail": "", "warning": warning, "id": flow}
 
 
 def _run_page(item: str) -> str:
@@ -118,7 +118,7 @@ async def confirm(view: View) -> Response:
     kind, action = _asked(view)
     items = view.request.query_params.getlist("item")
     if not items:
-        return render(view, "confirm.html", _nothing(kind), 422)
+        return render(view, "confirm.html", {**_nothing(kind), "here": kind.page}, 422)
     _check(items)
     button, text = kind.actions[action]
     described = await asyncio.gather(*(_described(view.ask, kind, item, action) for item in items))
@@ -130,6 +130,7 @@ async def confirm(view: View) -> Response:
         "fields": {"items": "\n".join(items)},
         "action": f"/bulk/{view.query['kind']}?action={action}",
         "button": button,
+        "here": kind.page,
         "back": kind.page,
     }
     return render(view, "confirm.html", values)
@@ -155,6 +156,7 @@ async def act(view: View) -> Response:
         "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": 0,
         **await followed(view, sent),
+        "here": kind.page,
         "back": kind.page,
     }
     return render(view, "results.html", values)

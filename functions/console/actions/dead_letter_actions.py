@@ -35,6 +35,7 @@ async def confirm_one(view: View) -> Response:
     last = f"{ago(found['last_at'], view.ask.ctx.now())} ({moment(found['last_at'])} UTC)"
     facts = {
         "event": f"{found['type']} {found['subject'] or ''}",
+        "id": found["id"],
         "went wrong": cause(found),
         **({"if sent unchanged": REFUSED_AGAIN} if is_final(found) else {}),
         "given up": f"{count(found['count'], 'time')}, last {last}",
@@ -128,7 +129,11 @@ async def confirm_end(view: View) -> Response:
     values = {
         "title": f"{title} dead letter {number}?",
         "text": text,
-        "facts": {"event": f"{found['type']} {found['subject'] or ''}", "failed": cause(found)},
+        "facts": {
+            "event": f"{found['type']} {found['subject'] or ''}",
+            "id": found["id"],
+            "failed": cause(found),
+        },
         "fields": {},
         "action": f"/dead-letters/{number}/{action}",
         "button": title,

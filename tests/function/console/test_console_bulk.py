@@ -38,7 +38,9 @@ async def test_selected_dead_letters_are_dismissed_for_a_reason(dead_letters: Cl
     assert results(again.text) == {"1": "failed"}
     assert "a test of the sender" in one
     assert actions.count("a test of the sender") == 2
-    assert "dismissed dead letter 2<small>dead-letter</small>" in actions
+    assert re.search(r'dismissed <a [^>]+href="/dead-letters/2">dead letter 2</a><small>', actions)
+    assert 'href="/dead-letters" aria-current="page"' in page
+    assert 'data-copy="lost-1"' in page
     assert "scheduler is unavailable" in actions
 
 
@@ -49,7 +51,8 @@ async def test_what_is_sent_again_is_named_before_and_after(dead_letters: Cluste
         page = (await client.get(asked)).text
         single = (await client.get("/dead-letters/1/redrive")).text
         done = await press(client, asked, items="1\n2")
-    assert page.count("</code> cycle.requested<small>It was refused for good") == 2
+    assert page.count("</code> cycle.requested <button") == 2
+    assert page.count("<small>It was refused for good") == 2
     assert "unless it is edited" in single
     assert done.text.count("<small>cycle.requested</small>") == 2
     assert results(done.text) == {}, "the part below, which refreshes itself, has them"
@@ -88,7 +91,7 @@ async def test_selected_jobs_are_stopped(
             agents = (await client.get("/agents/panels/agents")).text
     assert "No agent yet" not in agents
     assert "1 Job without one" in agents
-    assert f"asked to cancel job {job['job_id']}<" in actions
+    assert f'href="/jobs/{job["job_id"]}">job {job["job_id"]}</a>' in actions
     assert f'value="{job["job_id"]}"' in listed
     assert results(done.text) == {job["job_id"]: "asked to stop"}
 
