@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import Tab, served_cold
 from tests.browser.morning import Morning
-from tests.browser.pages import PAGES
+from tests.browser.pages import PAGES, serious
 
 pytestmark = [pytest.mark.browser]
 
@@ -54,4 +55,14 @@ async def test_without_script_every_part_has_a_link(browser: Browser, cold: str)
         if (fold := panel.locator("details:not([open]) > summary")) and await fold.count():
             await fold.first.click()
         assert await panel.locator("a", has_text="a click").first.is_visible()
+    await context.close()
+
+
+async def test_a_page_that_is_loading_is_accessible(browser: Browser, cold: str) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.route("**/panels/*", lambda route: asyncio.sleep(0))  # no answer comes
+    await page.goto(f"{cold}/functions")
+    await expect(page.locator(".panel[aria-busy=true] .loading").first).to_be_visible()
+    assert await serious(page) == []
     await context.close()

@@ -68,6 +68,7 @@ async def test_all_open_dead_letters_of_a_filter_are_sent_again(tab: Tab) -> Non
     page = await tab.open("/dead-letters?state=open&function=cycle-trigger")
     await confirm(page, "Send")
     await expect(page.locator("h1")).to_have_text("Sent again")
+    assert await serious(page) == []
     row = page.locator("main table tbody tr")
     await expect(row).to_contain_text("failed again")
     await expect(row).to_contain_text("NOBODY")
