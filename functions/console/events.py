@@ -141,11 +141,14 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """All events that one event caused, as a graph and as a table."""
+    """All events of the trace that an event is in, as a graph and as a table."""
     id = query.get("correlation", "")
     events = await search(ask, correlation=id, limit=MAX_IN_TRACE)
     if not events:
         raise NotFound(f"There is no record of an event {id}.")
+    first = next((correlation(one) for one in events if one["attributes"]["id"] == id), id)
+    if first != id:  # from the first of the trace on, not from the event that was chosen
+        id, events = first, await search(ask, correlation=first, limit=MAX_IN_TRACE)
     events.sort(key=lambda event: (event["arrived"], event["seq"]))
     states = {delivery["state"] for event in events for delivery in event["deliveries"]}
     quiet_s = ask.ctx.now().timestamp() - events[-1]["arrived"]

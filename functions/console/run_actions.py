@@ -16,7 +16,7 @@ UNDOABLE = ("COMPLETED", "FAILED")
 
 # What each action is called and does. Undo has a plan that is shown first.
 ACTIONS = {
-    "undo": ("Undo", "What the finished steps did is undone, step by step."),
+    "undo": ("Undo", "Each finished step's service is asked to undo it; how, is its own."),
     "retry": ("Retry", "It goes on from where it failed, be it forward or back."),
     "pause": ("Pause", "Nothing new is sent until it is resumed; answers are still taken."),
     "resume": ("Resume", "It goes on from where it was paused."),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.routing import Route
 
+from functions.console.ask import Row
 from functions.console.formatting import format_state
 from functions.console.orchestrations import FUNCTION, execution_path, read_run, run_page
 from functions.console.pages import endpoint
@@ -14,6 +17,8 @@ from functions.console.panels import Query
 from functions.console.rendering import View, done, render
 from functions.console.run_actions import ACTIONS, SAME_PAYLOAD, payload_of
 from functions.kit.errors import NotFound
+
+MAX_RESULT = 300  # of what a step returned, in characters
 
 
 async def confirm(view: View) -> Response:
@@ -30,8 +35,11 @@ async def confirm(view: View) -> Response:
         to = query.get("to") or None
         plan = await view.ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan", to=to)
         for number, wave in enumerate(plan["waves"], 1):
-            facts[f"{number}. undone"] = ", ".join(wave)
+            undone = (_undo(found["steps"], name) for name in wave)
+            facts[f"{number}. undone"] = "; ".join(undone)
         facts["stays as it is"] = ", ".join(plan["kept"]) or "nothing"
+        if plan["unsure"]:
+            facts["may have taken effect"] = ", ".join(plan["unsure"])
         if plan["awaited"]:
             facts["awaited first"] = ", ".join(plan["awaited"])
         if not plan["waves"]:
@@ -62,6 +70,20 @@ async def act(view: View) -> Response:
         f"/api/orchestration/{action}/{view.query['flow']}?{urlencode(query)}", who
     )
     return done(view, run_page(view.query), f"{answer['message']}.")
+
+
+def _undo(steps: Sequence[Row], name: str) -> str:
+    """What undoing a step does, as far as it is registered: who gets which command, with what.
+
+    >>> step = {"name": "createRealm", "worker": "realm-service", "result": {"realm": "acme"}}
+    >>> _undo([step], "createRealm")
+    'createRealm: realm-service gets the command UNDO, with its result {"realm": "acme"}'
+    """
+    step = next(one for one in steps if one["name"] == name)
+    who = step["worker"] or "the service that registers for it"
+    result = "" if step["result"] is None else json.dumps(step["result"], ensure_ascii=False)
+    given = f", with its result {result[:MAX_RESULT]}" if result else ""
+    return f"{name}: {who} gets the command UNDO{given}"
 
 
 def _action(query: Query) -> str:

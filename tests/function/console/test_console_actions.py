@@ -58,7 +58,9 @@ class TestOrchestrations:
             answer = await press(client, f"{at}/undo", reason="wrong tenant")
             await world.until(flow, "UNDONE")
             page = (await client.get(at)).text
-        assert plan.index("<dd>createClient<") < plan.index("<dd>createRealm<")
+        assert plan.index("<dd>createClient: client-service gets the command UNDO, with its") < (
+            plan.index("<dd>createRealm: realm-service gets the command UNDO, with its")
+        )
         assert answer.headers["location"] == at
         assert "by local" in page
         assert "wrong tenant" in page
@@ -72,7 +74,7 @@ class TestOrchestrations:
         at = f"/orchestrations/tenantCreation/runs/{flow}/undo?to=createRealm"
         async with browser(world.cluster) as client:
             page = (await client.get(at)).text
-            assert re.search(r"1. undone</dt><dd>createClient<", page)
+            assert re.search(r"1. undone</dt><dd>createClient: client-service", page)
             assert re.search(r"stays as it is</dt><dd>createRealm<", page)
             assert (await press(client, at, to="createRealm")).status_code == 303
 

@@ -128,7 +128,7 @@ async def test_a_chain_leads_from_the_tick_to_its_end(morning: Cluster) -> None:
     table = page[page.index("<tbody>") :]
     places = [table.index(f'<th scope="row">{name}') for name in names]
     assert places == sorted(places)
-    assert '<td class="num" data-label="After">750 ms</td>' in table
+    assert '<td class="num" data-label="After the first">750 ms</td>' in table
 
 
 async def test_the_search_leads_from_any_event_to_its_whole_trace(morning: Cluster) -> None:
@@ -164,6 +164,18 @@ async def test_a_recorder_that_is_away_takes_only_its_panel_with_it(morning: Clu
     assert "Unavailable" in stream
     assert "record of events: " in stream
     assert "cycle-trigger" in inboxes
+
+
+async def test_the_trace_of_a_later_event_begins_with_the_first(morning: Cluster) -> None:
+    by_type = {message.type: message for message in morning.sink.messages}
+    chosen = by_type[SprintCompleted.type].id
+    async with browser(morning) as client:
+        whole, later = [
+            (await client.get(f"/events/trace/panels/trace?correlation={id}")).text
+            for id in (TICK.id, chosen)
+        ]
+    assert "4 events" in later
+    assert re.sub('correlation=[^"]+', "", later) == re.sub('correlation=[^"]+', "", whole)
 
 
 async def test_an_event_that_is_forgotten_is_reported_as_unknown(morning: Cluster) -> None:
