@@ -31,7 +31,7 @@ def effective_delivery(trigger: Manifest, tree: Tree) -> EffectiveDelivery:
     A Kafka Broker merges the two; only the merged timeout is needed here.
     """
     broker = tree.broker_of(trigger)
-    sink = any(map(has_sink, filter(None, (trigger, broker)))) or has_default_sink(tree)
+    sink = any(map(has_sink, filter(None, (trigger, broker)))) or tree.has_default_sink
     definers = [each for each in (trigger, broker) if each and each.get(*DELIVERY) is not None]
     if not definers:
         return EffectiveDelivery(STOCK_DELIVERY, None, sink)
@@ -41,12 +41,6 @@ def effective_delivery(trigger: Manifest, tree: Tree) -> EffectiveDelivery:
             replace(own, timeout_s=own.timeout_s or inherited.timeout_s), trigger, sink
         )
     return EffectiveDelivery(own_delivery(definers[0]), definers[0], sink)
-
-
-def has_default_sink(tree: Tree) -> bool:
-    """Does the tree configure a default dead letter sink for every Broker?"""
-    defaults = (m for m in tree.of("", "ConfigMap") if m.name == "config-br-defaults")
-    return any("deadLetterSink" in text for m in defaults for text in m.texts("data").values())
 
 
 def has_sink(manifest: Manifest) -> bool:

@@ -58,7 +58,7 @@ def below(top: Path) -> Folders:
         if place not in components | reached:
             tops.append(place)
             reached |= _reached([place], names)
-    loose = [file for file in _loose(top) if file.resolve() not in included]
+    loose = [file for file in _loose(top) if not included or file.resolve() not in included]
     return Folders([folders[place] for place in tops], loose)
 
 

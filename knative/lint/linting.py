@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import knative.lint.rules  # noqa: F401  importing registers the rules
@@ -20,38 +21,39 @@ def lint(
     """Return the findings of the wanted rules, sorted by place, without duplicates."""
     findings: set[Finding] = set()
     all_readings = list(readings)
+    resolved = cache(_resolved)  # a file has many findings
     known = {manifest.key for reading in all_readings for manifest in reading.manifests}
     installation = Installation(one for reading in all_readings for one in reading.manifests)
     for reading in all_readings:
         tree = Tree(reading, known, installation)
         for rule in RULES.values():
             if wanted(rule.id):
-                findings.update(_of_rule(rule, tree))
+                findings.update(_of_rule(rule, tree, resolved))
     return sorted(findings, key=lambda one: (*one.place, one.message, one.object))
 
 
-def _of_rule(rule: Rule, tree: Tree) -> Iterable[Finding]:
+def _of_rule(rule: Rule, tree: Tree, resolved: Callable[[Path], Path]) -> Iterable[Finding]:
     reading = tree.reading
     problems = {"KN001": reading.broken, "KN002": reading.unread, "KN003": reading.unbuilt}
     for problem in problems.get(rule.id, []):
-        yield _of_problem(rule, problem)
+        yield _of_problem(rule, problem, resolved(problem.file))
     for found in rule.check(tree):
         line = found.manifest.line(found.path)
         if not is_suppressed(rule.id, found.manifest, line):
-            yield _finding(rule, found, line)
+            yield _finding(rule, found, line, resolved(found.manifest.file))
 
 
-def _finding(rule: Rule, found: Violation, line: int | None) -> Finding:
+def _finding(rule: Rule, found: Violation, line: int | None, file: Path) -> Finding:
     dotted = ".".join(str(part) for part in found.path)
-    manifest, file = str(found.manifest), _resolved(found.manifest.file)
+    manifest = str(found.manifest)
     return Finding(
         file, line, rule.id, rule.severity, manifest, dotted, found.message, rule.why, rule.fix
     )
 
 
-def _of_problem(rule: Rule, problem: Problem) -> Finding:
+def _of_problem(rule: Rule, problem: Problem, file: Path) -> Finding:
     return Finding(
-        _resolved(problem.file), problem.line, rule.id, rule.severity, problem.manifest,
+        file, problem.line, rule.id, rule.severity, problem.manifest,
         problem.field, problem.message, rule.why, rule.fix,
     )  # fmt: skip
 

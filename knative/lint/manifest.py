@@ -28,7 +28,7 @@ class Manifest:
     def kind(self) -> str:
         return self.resource.kind
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.resource.name
 
@@ -36,7 +36,7 @@ class Manifest:
     def group(self) -> str:
         return str(self.resource.body.get("apiVersion", "")).rpartition("/")[0]
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         return self.text("metadata", "namespace") or "default"
 
@@ -55,7 +55,7 @@ class Manifest:
     def is_a(self, group: str, kind: str) -> bool:
         return self.group == group and self.kind == kind
 
-    @property
+    @cached_property
     def is_knative(self) -> bool:
         return self.group.endswith(".knative.dev")
 
@@ -87,12 +87,14 @@ class Manifest:
         """Return the entries of a mapping whose value is a string."""
         return {k: v for k, v in self.mapping(*path).items() if isinstance(v, str)}
 
-    def refs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Return every `ref` of a destination."""
-        yield from _refs(self.resource.body.get("spec"), ("spec",))
+    @cached_property
+    def refs(self) -> list[tuple[Path, dict[str, Any]]]:
+        """Every `ref` of a destination, with its path."""
+        found = list(_refs(self.resource.body.get("spec"), ("spec",)))
         channel = self.get("spec", "channel")
         if self.is_a(MESSAGING, "Subscription") and isinstance(channel, dict):
-            yield ("spec", "channel"), channel
+            found.append((("spec", "channel"), channel))
+        return found
 
     def uris(self) -> Iterator[str]:
         """Return every `uri` of a destination without a ref."""

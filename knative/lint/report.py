@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +40,8 @@ def summary(findings: list[Finding]) -> str:
 
 def as_json(findings: list[Finding]) -> str:
     """Return a list of objects with the fields of Finding."""
-    return json.dumps([{**asdict(one), "file": show(one.file)} for one in findings], indent=2)
+    shown = cache(show)  # a file has many findings
+    return json.dumps([{**vars(one), "file": shown(one.file)} for one in findings], indent=2)
 
 
 def as_sarif(findings: list[Finding]) -> str:

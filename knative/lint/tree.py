@@ -68,6 +68,12 @@ class Tree:
     def pings(self) -> list[Manifest]:
         return self.of(SOURCES, "PingSource")
 
+    @cached_property
+    def has_default_sink(self) -> bool:
+        """Does the tree configure a default dead letter sink for every Broker?"""
+        defaults = (m for m in self.of("", "ConfigMap") if m.name == "config-br-defaults")
+        return any("deadLetterSink" in text for m in defaults for text in m.texts("data").values())
+
     def find(self, group: str, kind: str, namespace: str, name: str) -> Manifest | None:
         return self._by_key.get((group, kind, namespace, name))
 
@@ -180,7 +186,7 @@ def broker_at(uri: str) -> tuple[str, str] | None:
 
 def sent_to(manifest: Manifest) -> set[tuple[str, str]]:
     """Return the Brokers (namespace, name) that are destinations of an object."""
-    refs = (ref_key(ref, manifest) for _, ref in manifest.refs())
+    refs = (ref_key(ref, manifest) for _, ref in manifest.refs)
     named = {key[2:] for key in refs if key[:2] == (EVENTING, "Broker")}
     return named | {place for uri in manifest.uris() if (place := broker_at(uri))}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import jsonpatch
@@ -21,9 +22,10 @@ def apply(document: Any, operations: list[Any]) -> Any:
     Traceback (most recent call last):
     knative.local.json_patch.PatchRefused: operation 0 (remove /a): can't remove a non-existent ...
     """
+    document = copy.deepcopy(document)
     for number, operation in enumerate(operations):
         try:
-            document = jsonpatch.JsonPatch([operation]).apply(document)
+            document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
         except (jsonpatch.JsonPatchException, JsonPointerException) as error:
             given = operation if isinstance(operation, dict) else {}
             name = f"operation {number} ({given.get('op')} {given.get('path')})"

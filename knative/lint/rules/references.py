@@ -165,7 +165,7 @@ def _lost(tree: Tree) -> Iterator[Violation]:
 def _refs(tree: Tree) -> Iterator[tuple[Manifest, Path, Key]]:
     """Return each destination of Knative's objects, with its path."""
     for manifest in tree.manifests:
-        for path, ref in manifest.refs() if manifest.is_knative else ():
+        for path, ref in manifest.refs if manifest.is_knative else ():
             yield manifest, (*path, "name"), ref_key(ref, manifest)
 
 

@@ -59,16 +59,17 @@ def build_all(targets: Sequence[Path]) -> Built:
     Raises ManifestError with all faults.
     """
     builder = _Builder()
-    resources = builder.built.resources
+    found: list[Resource] = []
     for target in targets:
         files = [] if kustomization(target) else plain_files(target)
         if not files:
-            builder.accumulate(target, resources, as_component=False)
+            builder.accumulate(target, found, as_component=False)
         else:
             builder.built.folders.append(files[0].parent)
         for file in files:
-            builder.read(file, resources)
-    if problems := builder.problems + hash_names(resources):
+            builder.read(file, found)
+    builder.add(builder.built.resources, found)
+    if problems := builder.problems + hash_names(builder.built.resources):
         raise ManifestError(problems)
     return builder.built
 
@@ -126,8 +127,10 @@ class _Builder:
         self.built.folders.append(directory.resolve())
         body = document.body
         own: list[Resource] = into if as_component else []
+        found: list[Resource] = []
         for at, entry in enumerate(_list(body, "resources")):
-            self._resource(document, directory, ("resources", at), str(entry), own)
+            self._resource(document, directory, ("resources", at), str(entry), found)
+        self.add(own, found)
         self._generate(document, directory, own)
         for at, entry in enumerate(_list(body, "components")):
             target = _target(directory, str(entry))
@@ -139,7 +142,7 @@ class _Builder:
         change_names_and_labels(body, own)
         self._images(document, own)
         if not as_component:
-            self._add(into, own)
+            into += own
         self._within.pop()
 
     def _fault(self, document: Document, path: FieldPath, message: str) -> None:
@@ -174,7 +177,7 @@ class _Builder:
         return document
 
     def _resource(
-        self, parent: Document, home: Path, at: FieldPath, entry: str, own: list[Resource]
+        self, parent: Document, home: Path, at: FieldPath, entry: str, into: list[Resource]
     ) -> None:
         target = _target(home, entry)
         if target is None or (_REMOTE.match(entry) and not target.exists()):
@@ -182,15 +185,15 @@ class _Builder:
             self._fault(parent, at, f"{entry}: {problem}")
             return
         if target.is_dir():
-            self.accumulate(target, own, as_component=False)
+            self.accumulate(target, into, as_component=False)
             return
         if not target.is_file():
             self._fault(parent, at, f"{entry} does not exist")
             return
-        self.read(target, own)
+        self.read(target, into)
 
-    def read(self, target: Path, own: list[Resource]) -> None:
-        """Add the objects of one file."""
+    def read(self, target: Path, into: list[Resource]) -> None:
+        """Add the objects of one file, unasked whether they are there already."""
         try:
             documents = read_documents(target)
         except ManifestError as error:
@@ -203,9 +206,10 @@ class _Builder:
                 problem = "is not a Kubernetes object: apiVersion or kind is missing"
                 self.problems.append(Problem(target, document.line, "", "", problem))
             else:
-                self._add(own, expanded(Resource(document.body, document)))
+                into += expanded(Resource(document.body, document))
 
-    def _add(self, into: list[Resource], more: Iterable[Resource]) -> None:
+    def add(self, into: list[Resource], more: Iterable[Resource]) -> None:
+        """Add objects, each once."""
         known = {resource.identity for resource in into}
         for resource in more:
             if resource.identity in known:
@@ -233,7 +237,7 @@ class _Builder:
     ) -> None:
         old = next((r for r in own if (r.kind, r.name) == (new.kind, new.name)), None)
         if behaviour == "create":
-            self._add(own, [new])
+            self.add(own, [new])
         elif behaviour not in ("merge", "replace"):
             self._fault(document, (*at, "behavior"), "must be create, merge or replace")
         elif old is None:
