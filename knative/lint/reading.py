@@ -30,7 +30,7 @@ class Reading:
     """The objects of one tree, and the problems of reading it.
 
     With `unread` parts no name counts as missing, nor in a single file (`partial`), beside which
-    others may be; an `unbuilt` kustomization has no manifests.
+    others may be; an `unbuilt` kustomization has no manifests. `loose`: files of no kustomization.
     """
 
     manifests: list[Manifest] = field(default_factory=list)
@@ -39,6 +39,7 @@ class Reading:
     unread: list[Problem] = field(default_factory=list)
     unbuilt: list[Problem] = field(default_factory=list)
     partial: bool = False
+    loose: bool = False
 
 
 def read(target: Path) -> list[Reading]:
@@ -57,6 +58,7 @@ def read(target: Path) -> list[Reading]:
         return [_kustomized(target)]
     found = below(target)
     loose = _files(found.loose, every=False)
+    loose.loose = True
     built = [_kustomized(folder) for folder in found.tops]
     return (
         [loose, *built] if loose.manifests or loose.broken or loose.others or not built else built

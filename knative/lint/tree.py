@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from knative.lint.installation import Installation
@@ -90,13 +91,27 @@ class Tree:
         ref = home.get(*path)
         return self.resolve(ref, home) if isinstance(ref, dict) else None
 
-    def is_missing(self, key: Key) -> bool:
-        """Is the object missing for certain?
+    def is_missing(self, key: Key, home: Manifest) -> bool:
+        """Is the object that `home` names missing for certain?
 
         It is where this tree has other objects of its kind in its namespace; where it has none,
-        they may be in another repository.
+        they may be in another repository. Loose files without a namespace may be applied to
+        another one than those of the next folder.
         """
-        return not self.reading.partial and self.is_unknown(key) and key[:3] in self._kinds
+        if self.reading.partial or not self.is_unknown(key):
+            return False
+        if self.reading.loose and not has_namespace(home):
+            return (*key[:3], home.file.parent) in self._kinds_beside
+        return key[:3] in self._kinds_certain
+
+    @cached_property
+    def _kinds_certain(self) -> set[tuple[str, str, str]]:
+        certain = (m for m in self.manifests if not self.reading.loose or has_namespace(m))
+        return {manifest.key[:3] for manifest in certain}
+
+    @cached_property
+    def _kinds_beside(self) -> set[tuple[str, str, str, Path]]:
+        return {(*manifest.key[:3], manifest.file.parent) for manifest in self.manifests}
 
     def is_unknown(self, key: Key) -> bool:
         """Does no reading have an object of that key?"""
@@ -170,6 +185,10 @@ class Tree:
     def has_kind(self, group: str, kind: str, namespace: str) -> bool:
         """Is there an object of that kind in that namespace?"""
         return (group, kind, namespace) in self._kinds
+
+
+def has_namespace(manifest: Manifest) -> bool:
+    return bool(manifest.text("metadata", "namespace"))
 
 
 def ref_key(ref: dict[str, Any], home: Manifest) -> Key:

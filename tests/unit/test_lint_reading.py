@@ -43,6 +43,23 @@ def test_what_a_single_file_does_not_have_may_be_beside_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("with_namespace", "home", "expected"),
+    [(True, "b", "KN102"), (False, "a", "KN102"), (False, "b", "KN108")],
+)
+def test_folders_without_namespaces_may_go_to_different_ones(
+    tmp_path: Path, with_namespace: bool, home: str, expected: str
+) -> None:
+    documents = [*GOOD, LOST]
+    if not with_namespace:
+        documents = [one.replace(", namespace: shop", "") for one in documents]
+    folder(tmp_path / "a", *documents[:-1])
+    (tmp_path / home).mkdir(exist_ok=True)
+    (tmp_path / home / "lost.yaml").write_text(documents[-1])
+    lost = {one.rule for one in found_in(tmp_path) if one.object == "Trigger lost"}
+    assert lost & {"KN102", "KN108"} == {expected}
+
+
+@pytest.mark.parametrize(
     "where",
     [
         {"metadata": ", annotations: {run.googleapis.com/ingress: all}"},

@@ -71,7 +71,7 @@ def event_type_without_broker(tree: Tree) -> Iterator[Violation]:
         else:
             key = (EVENTING, "Broker", manifest.namespace, manifest.text("spec", "broker"))
             path = ("spec", "broker")
-        if key[3] and tree.is_missing(key):
+        if key[3] and tree.is_missing(key, manifest):
             yield Violation(manifest, path, f"there is no {format_key(key)}")
 
 

@@ -27,7 +27,7 @@ _SUBSCRIBER_KINDS = {(EVENTING, "Trigger"), (MESSAGING, "Subscription")}
 def no_such_broker(tree: Tree) -> Iterator[Violation]:
     for trigger in tree.triggers:
         key = (EVENTING, "Broker", *broker_key(trigger))
-        if tree.is_missing(key):
+        if tree.is_missing(key, trigger):
             yield Violation(trigger, ("spec", "broker"), f"there is no {format_key(key)}")
 
 
@@ -129,7 +129,7 @@ def unchecked(tree: Tree) -> Iterator[Violation]:
         (one, ("spec", "broker"), (EVENTING, "Broker", *broker_key(one))) for one in tree.triggers
     )
     for manifest, path, key in (*_refs(tree), *brokers):
-        if tree.is_unknown(key) and not tree.is_missing(key):
+        if tree.is_unknown(key) and not tree.is_missing(key, manifest):
             yield Violation(manifest, path, f"{format_key(key)} was not read")
 
 
@@ -158,7 +158,7 @@ def _destinations(manifest: Manifest) -> Iterator[Path]:
 
 def _lost(tree: Tree) -> Iterator[Violation]:
     for manifest, path, key in _refs(tree):
-        if tree.is_missing(key):
+        if tree.is_missing(key, manifest):
             yield Violation(manifest, path, f"there is no {format_key(key)}")
 
 
