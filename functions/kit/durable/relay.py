@@ -41,6 +41,7 @@ MIN_PAUSE_S = 0.05
 POLL_S = 0.25  # between two looks for what another process sends
 MIN_BACKOFF_S = 0.2
 GATHER_S = 0.02  # rows that hold up no other are deleted together
+MANY_CHAINS = 8  # so are all, while so many keys are being sent: each deletion is a commit
 MAX_BACKOFF_S = 30.0
 MAX_IN_FLIGHT = 512  # rows leased by one process
 LEASE_ROWS, LEASE_BYTES = 64, 1024 * 1024  # read back at once: reading holds up the event loop
@@ -257,7 +258,8 @@ class Relay:
     async def _delete(self) -> None:
         """Delete sent rows: those that were sent meanwhile share a statement."""
         while self._sent:
-            if not (self._holds_up or self._closing):
+            is_urgent = self._closing or (self._holds_up and len(self._tasks) < MANY_CHAINS)
+            if not is_urgent:
                 await asyncio.sleep(GATHER_S)
             numbers, self._sent, self._holds_up = self._sent, [], False
             try:
