@@ -1,9 +1,9 @@
 """What groups have used of their budgets today, by the Jobs that were launched today.
 
-Minutes are those of the Jobs; money and tokens are what agents report, while they work and at their
-end: of a Job at most what it was granted and a little more, as an agent may report anything. What a
-Job was granted at its start and has not used is reserved for it while it is active, and until what
-it has used is known.
+Minutes are those of the Jobs, but for the time in which a queue has suspended one; money and tokens
+are what agents report, while they work and at their end: of a Job at most what it was granted and a
+little more, as an agent may report anything. What a Job was granted at its start and has not used
+is reserved for it while it is active, and until what it has used is known.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _USES: dict[Unit, str] = {
     "usd": "coalesce((usage->>'cost_usd')::float8, 0)",
     "tokens": "coalesce((usage->>'input_tokens')::float8, 0)"
     " + coalesce((usage->>'output_tokens')::float8, 0)",
-    "minutes": "coalesce(extract(epoch FROM coalesce(ended_at, $1) - started_at)::float8 / 60, 0)",
+    # `least` ignores null.
+    "minutes": """coalesce(greatest(0, (extract(epoch FROM least(coalesce(ended_at, $1), paused_at)
+        - started_at) - paused_s)::float8 / 60), 0)""",
 }
 USED = ", ".join(f"coalesce(sum({_USES[unit]}), 0) AS {unit}" for unit in UNITS)
 # `least` ignores null: of a Job without a grant all counts.

@@ -44,6 +44,8 @@ class JobRow:
     requested_at: datetime
     launched_at: datetime | None
     started_at: datetime | None
+    # Since when its queue has suspended it, while it counts as running.
+    paused_at: datetime | None
     ended_at: datetime | None
     ending: Mapping[str, Any]
     # What came of its agent's outputs, as in `outcome.result_of`.
@@ -212,6 +214,25 @@ async def mark_started(tx: Connection, job_id: str, at: datetime, now: datetime)
         job_id,
         at,
         now,
+    )
+
+
+async def pause(connection: Connection, job_id: str, at: datetime) -> None:
+    """Store that its queue has suspended a Job that runs."""
+    await connection.execute(
+        """UPDATE job SET paused_at = $2
+           WHERE id = $1 AND state = 'running' AND paused_at IS NULL""",
+        *(job_id, at),
+    )
+
+
+async def resume(tx: Connection, job_id: str, at: datetime) -> None:
+    """Store that its next pod runs."""
+    await tx.execute(
+        """UPDATE job SET paused_at = NULL,
+               paused_s = paused_s + greatest(0, extract(epoch FROM $2 - paused_at))
+           WHERE id = $1 AND paused_at IS NOT NULL""",
+        *(job_id, at),
     )
 
 

@@ -53,8 +53,13 @@ async def reconcile_job(
     elif status.state == "running":
         async with settled(ctx, row.request) as settlement:
             await _started(ctx, settlement, row, status)
+            if row.paused_at is not None:
+                await tables.resume(settlement.tx, row.id, ctx.now())
     elif waits_for_admission(job) and row.state == "starting":
         await _set_reason(ctx, row, f"waits in the queue {row.request.pod.get('queue', '')}")
+    elif waits_for_admission(job) and row.paused_at is None:
+        async with ctx.store.connection() as connection:
+            await tables.pause(connection, row.id, ctx.now())
 
 
 async def reconcile_pod(ctx: Context, row: JobRow, pod: dict[str, Any]) -> None:
