@@ -15,7 +15,15 @@ from functions.console.formatting import format_state, instant, short_id, tone
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.plots.graph import Graph, Node, graph
-from functions.console.run_actions import ACTIONS, ENDED, UNDOABLE, advice, allowed, payload_of
+from functions.console.run_actions import (
+    ACTIONS,
+    ENDED,
+    UNDOABLE,
+    advice,
+    allowed,
+    curl_of,
+    payload_of,
+)
 from functions.console.sprints.sprints import number_of
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError
@@ -109,6 +117,7 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
         "actions": {name: ACTIONS[name] for name in allowed(found, undoes=undoes)},
         "advice": advice(found),
         "payload": payload_of(found),
+        "curl": curl_of(found),
         "ended": ended,
         "at": run_page(query),
     }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 from functions.console.ask import Row
 from functions.console.formatting import pretty
+from functions.kit.clients import path
 
 MAX_SHOWN = 20_000  # of a payload, in characters
 
@@ -37,6 +41,24 @@ def payload_of(found: Row) -> str:
     """A run's payload for reading: indented JSON, or bytes in base64; at most the beginning."""
     text = found["payload"] if found["payloadEncoding"] != "json" else pretty(found["payload"])
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def curl_of(found: Row) -> str:
+    """A command that begins such a run; none for a payload that is not JSON, or is long.
+
+    It takes the orchestrator's URL from ORCHESTRATOR_URL.
+
+    >>> run = {"orchName": "a b", "payloadEncoding": "json", "payload": {"n": 1}}
+    >>> print(curl_of(run))
+    curl --json '{"n": 1}' "$ORCHESTRATOR_URL/api/orchestration/execute/a%20b"
+    >>> curl_of(run | {"payloadEncoding": "base64"})
+    ''
+    """
+    body = json.dumps(found["payload"], ensure_ascii=False)
+    if found["payloadEncoding"] != "json" or len(body) > MAX_SHOWN:
+        return ""
+    at = path("api", "orchestration", "execute", found["orchName"])
+    return f'curl --json {shlex.quote(body)} "$ORCHESTRATOR_URL{at}"'
 
 
 def allowed(found: Row, *, undoes: bool) -> list[str]:

@@ -5,6 +5,7 @@ After the tests that look (by this file's name): what waits or runs there has en
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -44,6 +45,20 @@ async def test_a_run_that_failed_is_tried_again(tab: Tab, ran: Morning) -> None:
     page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.failed}")
     await press(page, "Retry")
     await expect(page.locator(".panel-timeline")).to_contain_text("by local")
+
+
+async def test_the_command_of_a_run_begins_another_like_it(tab: Tab, ran: Morning) -> None:
+    page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.failed}")
+    payload = await page.locator("#payload").inner_text()
+    copy = page.locator(".panel-run button", has_text="Copy curl")
+    curl, flag, body, url = shlex.split(await copy.get_attribute("data-copy") or "")
+    assert (curl, flag) == ("curl", "--json")
+    headers = {"Content-Type": "application/json"}
+    at = url.removeprefix("$ORCHESTRATOR_URL")
+    answer = await ran.post("orchestrator", f"{at}?wait=30", content=body, headers=headers)
+    assert answer["run"] == "FAILED"
+    await tab.open(f"/orchestrations/tenantCreation/runs/{answer['flowId']}")
+    await expect(page.locator("#payload")).to_have_text(payload)
 
 
 async def test_a_job_is_stopped(tab: Tab, ran: Morning) -> None:
