@@ -21,7 +21,7 @@ from functions.console.names import employee_names, project_names
 from functions.console.pages import endpoint
 from functions.console.ping_sources import name_of, sources_of
 from functions.console.rendering import View, render
-from functions.console.today.today_page import notes_of
+from functions.console.today.scrums import notes_of
 from functions.events.sprint import Sprint
 from functions.kit.clients import path
 from functions.kit.errors import BadAnswer, FunctionError, NotFound, PermanentError

@@ -15,6 +15,7 @@ from functions.console.sprints.active_sprints import active_sprints
 from functions.console.sprints.sprint_attention import late
 from functions.console.today.attention import MAX_AGE_S, found
 from functions.console.today.morning import day_of
+from functions.console.today.scrums import notes_of
 from functions.events.scrum import ScrumReported
 from functions.events.sprint import SprintsReported
 from functions.kit.errors import FunctionError
@@ -85,17 +86,18 @@ async def _reported(ask: Ask, day: date, state: str) -> int | None:
 
 
 async def _scrums(ask: Ask, day: date) -> list[Number]:
+    """What the day's scrums moved and filed; notes of which no run is on record are counted too.
+
+    How many tasks moved only a run knows.
+    """
+    moved, filed = "tasks moved", "notes filed"
     try:
-        runs = await good_runs(ask, "scrum-report", day)
+        facts = emitted(await good_runs(ask, "scrum-report", day), ScrumReported.type)
+        notes = len(facts) or len(await notes_of(ask, day))
     except FunctionError as error:
-        return [
-            Number(name, "#in-scrums", why=error.detail) for name in ("tasks moved", "notes filed")
-        ]
-    facts = emitted(runs, ScrumReported.type)
-    return [
-        Number("tasks moved", "#in-scrums", sum(fact["moved_tasks"] for fact in facts)),
-        Number("notes filed", "#in-scrums", len(facts)),
-    ]
+        return [Number(name, "#in-scrums", why=error.detail) for name in (moved, filed)]
+    total = sum(fact["moved_tasks"] for fact in facts) if facts or not notes else None
+    return [Number(moved, "#in-scrums", total), Number(filed, "#in-scrums", notes)]
 
 
 async def _late(ask: Ask) -> list[Number]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from starlette.routing import Route
 
-from functions.console.ask import Ask, Row
+from functions.console.ask import Ask
 from functions.console.formatting import clock, count, day
-from functions.console.names import employee_names, project_names
+from functions.console.names import project_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.runs import emitted, good_runs, hours
@@ -19,7 +18,8 @@ from functions.console.sprints.active_sprints import active_sprints
 from functions.console.today.attention import attention
 from functions.console.today.glance import glance
 from functions.console.today.morning import day_of, morning
-from functions.kit.errors import FunctionError, NotFound, PermanentError
+from functions.console.today.scrums import scrums
+from functions.kit.errors import FunctionError, PermanentError
 
 _REPORTED = "io.dsm.sprints.reported.v1"
 _CYCLED = "io.dsm.cycle.completed.v1"
@@ -82,38 +82,6 @@ async def cycles(ask: Ask, query: Query) -> Mapping[str, Any]:
         for step in cycle["steps"]:
             step["share"] = round(100 * step["took_ms"] / longest)
     return {"cycles": found, "names": names, "day": of, "summary": count(len(found), "cycle")}
-
-
-async def scrums(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """The day's reports, per team member."""
-    of = day_of(ask, query)
-    notes, names = await asyncio.gather(notes_of(ask, of), employee_names(ask))
-    members = per_employee(notes, str(of), names)
-    summary = f"{count(len(members), 'team member')} in {count(len(notes), 'report')}"
-    return {"members": members, "notes": len(notes), "day": of, "summary": summary}
-
-
-async def notes_of(ask: Ask, day: date) -> list[Row]:
-    """The reports that were filed for a day."""
-    chronicle = ask.service(ask.services.chronicle)
-    try:
-        notes: list[Row] = await chronicle.read(
-            "/v1/notes/daily_scrum_report/notes", daily_scrum_date=day
-        )
-    except NotFound:
-        return []
-    return notes
-
-
-def per_employee(notes: list[Row], day: str, names: Mapping[str, str]) -> list[Row]:
-    """Each team member's tasks of a day over all sprints, sorted by name."""
-    found: dict[str, Row] = {}
-    for note in notes:
-        for entry in note["reports"].get(day, []):
-            who = entry.get("assigned_to") or entry.get("employee_id") or "unassigned"
-            member = found.setdefault(who, {"id": who, "name": names.get(who, who), "tasks": []})
-            member["tasks"] += [{**task, "sprint_id": note["sprint_id"]} for task in entry["tasks"]]
-    return sorted(found.values(), key=lambda member: member["name"])
 
 
 def is_today(ask: Ask, query: Query) -> bool:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from functions.console.main import console
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL, browser
+from tests.support.sprint_services import answers
 
 NOW = datetime(2026, 3, 6, 15, tzinfo=UTC)
 AT = "2026-03-06T14:00:00Z"
@@ -62,6 +63,19 @@ async def test_a_source_that_is_away_makes_only_its_numbers_unknown(cluster: Clu
     found = await numbers(cluster, "?day=2026-03-05")
     assert found["sprints active"] == "2"
     assert found["tasks moved"] == "unknown"
+
+
+async def test_notes_of_which_no_run_is_on_record_are_counted(cluster: Cluster) -> None:
+    cluster.deploy(console, LOCAL, now=lambda: NOW)
+    cluster.add("scrum-report", runs())
+    notes = "/v1/notes/daily_scrum_report/notes"
+    cluster.add("chronicle-service", answers(**{notes: [{"reports": {}}, {"reports": {}}]}))
+    found = await numbers(cluster, "?day=2026-03-05")
+    assert found["notes filed"] == "2"
+    assert found["tasks moved"] == "unknown"
+    cluster.add("chronicle-service", answers(**{notes: []}))
+    found = await numbers(cluster, "?day=2026-03-05")
+    assert (found["notes filed"], found["tasks moved"]) == ("0", "0")
 
 
 async def test_what_needs_attention_is_looked_for_once_for_all_parts_of_a_page(
