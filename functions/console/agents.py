@@ -10,18 +10,16 @@ from typing import Any
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.events import correlation, search
 from functions.console.formatting import count
 from functions.console.job_outputs import FUNCTION as OUTPUTS
 from functions.console.jobs import FUNCTION as LAUNCHER
 from functions.console.jobs import budgets, costs, state_of
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.events.agent import AgentRefused
+from functions.console.refused_requests import listed as refused
 from functions.kit.errors import FunctionError, TemporaryError
 
 SHOWN = 200  # of the newest Jobs, and of the newest outputs
-SHOWN_REFUSALS = 20
 ISSUE = re.compile(r"[\w.-]+/[\w.-]+#\d+")  # as routes name the task of an issue
 
 
@@ -86,14 +84,6 @@ def by_issue(jobs: Sequence[Row], outputs: Sequence[Row]) -> list[Row]:
 
 def _is_of_repository(job: Row) -> bool:
     return bool(job["repository"] or ISSUE.fullmatch(job["task_id"]))
-
-
-async def refused(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """The newest requests for an agent that were refused, each with the reason."""
-    events = await search(ask, type=AgentRefused.type, limit=SHOWN_REFUSALS)
-    for event in events:
-        event["correlation"] = correlation(event)
-    return {"events": events}
 
 
 async def launch_routes(ask: Ask, query: Query) -> Mapping[str, Any]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
-from functions.console.events import correlation, search
-from functions.console.panels import NotHere, Query
-from functions.events.agent import AgentRefused
+from functions.console.panels import Query
+from functions.console.refused_requests import NO_CREDENTIALS, SET_CREDENTIALS
 from functions.kit.errors import FunctionError
 
 FUNCTION = "webhook-receiver"
 # What a user can do something about; what is gone is only shown.
 OPEN = ("missing", "refused")
-SHOWN_REFUSALS = 20
 
 
 async def status(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -43,53 +40,22 @@ async def missing(ask: Ask) -> tuple[int, list[Item]]:
     ]
 
 
-async def lacking(ask: Ask) -> Row:
-    """Sources whose requests are `refused`, and why GitHub is not `asked` who may do what.
-
-    Both are empty where nothing is missing.
-    """
-    found = await _health(ask)  # of one of an earlier release neither is known
-    refused = [name for name, state in found.get("sources", {}).items() if state == "refused"]
-    why = "" if "github" in refused else found.get("actors", "").partition("unknown: ")[2]
-    return {"refused": refused, "asked": why}
-
-
 async def notes(ask: Ask) -> list[str]:
     """What webhook-receiver is not configured for, a sentence for each; none while it is away."""
     try:
-        found = await lacking(ask)
+        found = await _health(ask)  # of one of an earlier release neither is known
     except FunctionError:
         return []
+    refused = [name for name, state in found.get("sources", {}).items() if state == "refused"]
     lines = []
-    if found["refused"]:
-        lines.append(f"Not configured, so refused: {', '.join(found['refused'])}.")
-    if found["asked"]:
-        lines.append(f"Who asks for an agent on GitHub is refused: {found['asked']}.")
-    return lines
-
-
-async def refused(ask: Ask) -> tuple[int, list[Item]]:
-    """Requests for an agent that were refused as long as there are no credentials for GitHub."""
-    try:
-        why = (await lacking(ask))["asked"]
-    except FunctionError:
-        return 0, []  # of the same service it is unknown what is missing, which says so
-    if not why:
-        return 0, []
-    try:
-        events = await search(ask, type=AgentRefused.type, limit=SHOWN_REFUSALS)
-    except NotHere:
-        return 0, []
-    those = [event for event in events if why in (event.get("data") or {}).get("reason", "")]
-    return len(those), [
-        Item(
-            event["attributes"].get("subject", ""),
-            f"{event['data']['reason']}: set the Secret github, then ask again",
-            "refused",
-            f"/events/trace?{urlencode({'correlation': correlation(event)})}",
+    if refused:
+        lines.append(f"Not configured, so refused: {', '.join(refused)}.")
+    if "github" not in refused and NO_CREDENTIALS in found.get("actors", ""):
+        lines.append(
+            f"It has {NO_CREDENTIALS}, so no user's role can be read, and who asks for an agent is "
+            f"refused. {SET_CREDENTIALS}."
         )
-        for event in those[:SHOWN]
-    ]
+    return lines
 
 
 async def _health(ask: Ask) -> Row:

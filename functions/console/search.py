@@ -19,7 +19,9 @@ from functions.console.events import correlation
 from functions.console.formatting import short_type
 from functions.console.names import employee_names, project_names
 from functions.console.pages import endpoint
+from functions.console.panels import NotHere
 from functions.console.ping_sources import name_of, sources_of
+from functions.console.refused_requests import refused
 from functions.console.rendering import View, render
 from functions.console.today.scrums import notes_of
 from functions.events.sprint import Sprint
@@ -175,6 +177,19 @@ async def events(ask: Ask, term: str) -> list[Hit]:
     ]
 
 
+async def refused_requests(ask: Ask, term: str) -> list[Hit]:
+    """Requests for an agent that were refused, by who asked."""
+    try:
+        found = await refused(ask)
+    except NotHere:
+        return []
+    return [
+        Hit("Refused request", f"{row['subject']}, {row['login']}", row["href"])
+        for row in found
+        if fits(term, row["login"])
+    ][:MAX_HITS]
+
+
 async def functions(ask: Ask, term: str) -> list[Hit]:
     """Functions by name."""
     named = [name for name in await service_health.names(ask) if fits(term, name)]
@@ -220,6 +235,7 @@ SOURCES: tuple[Source, ...] = (
     projects,
     sprints,
     events,
+    refused_requests,
 )
 
 

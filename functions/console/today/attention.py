@@ -24,6 +24,7 @@ from functions.console.jobs import state_of
 from functions.console.pages import endpoint, whole_page_anew
 from functions.console.panels import Query
 from functions.console.reads import Reads
+from functions.console.refused_requests import unread
 from functions.console.rendering import NAVIGATION, View, drawn, frame, render
 from functions.console.schedules import needs_attention, paused_by_failures, statuses, why_late
 from functions.console.sprints.sprint_attention import late, stalled, without_next
@@ -132,7 +133,7 @@ KINDS: tuple[Kind, ...] = (
     ("Agents' work that needs approval", "/jobs", "/jobs?approval=outputs", outputs),
     ("Schedules that were missed or paused", "/schedules", "/schedules", schedules),
     ("Deliveries that are not here", "/functions", "/functions", deliveries.missing),
-    ("Agents refused without GitHub's credentials", "/agents", "/agents", deliveries.refused),
+    ("Refused requests", "/agents", "/agents#panel-refused", unread),
     ("Projects without a next sprint", "/sprints", "/sprints", without_next),
     ("Sprints that will be late", "/sprints", "/sprints", late),
     ("Sprints in which nothing moves", "/sprints", "/sprints", stalled),

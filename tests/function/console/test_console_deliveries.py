@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from functions.console.main import console
 from functions.event_recorder.main import event_recorder
 from functions.events.agent import AgentRefused
 from functions.webhook_receiver.gauges import gauges
-from functions.webhook_receiver.github_actor import NO_CREDENTIALS
+from functions.webhook_receiver.github_actor import NO_ANSWER, NO_CREDENTIALS
 from tests.support.cluster import Cluster
 from tests.support.console_browser import LOCAL
 from tests.support.deliveries_world import HOOK, DeliveriesWorld, deliveries_world
@@ -82,35 +88,69 @@ async def test_a_source_that_is_not_configured_is_named_beside_its_function(
         row for row in (await page(world, FUNCTIONS)).split("<tr>") if ">webhook-receiver<" in row
     ]
     assert "Not configured, so refused: grafana, pm" in row
-    assert "on GitHub is refused: there are no credentials for GitHub." in row
+    assert "It has no credentials for GitHub, so no user&#39;s role can be read" in row
+    assert "Set GITHUB_TOKEN" in row
 
 
-async def test_an_agent_that_was_refused_without_credentials_needs_attention(
+async def test_a_refused_request_needs_attention_where_its_senders_role_could_not_be_read(
     world: DeliveriesWorld, functions_database: str
 ) -> None:
     world.cluster.deploy(event_recorder, {"DATABASE_URL": functions_database}, now=world.clock)
     world.cluster.deploy(console, LOCAL | RECORDED, now=world.clock)
-    for issue, reason in ((7, f"GitHub could not be asked: {NO_CREDENTIALS}"), (8, "not a member")):
+    unread = "GitHub could not be asked whether actor is triage or more"
+    for issue, login, reason in (
+        (7, "mallory", f"{unread}: {NO_CREDENTIALS}"),
+        (8, "mona", f"{unread}: {NO_ANSWER}"),
+        (9, "eve", "actor is read, not triage or more"),
+    ):
         refused = AgentRefused(
             correlation_id=f"c-{issue}",
             route="agent",
             repository="o/r",
             issue=issue,
-            login="mona",
+            login=login,
             asked="label agent",
             reason=reason,
             refused_at=world.clock(),
         )
         assert (await world.cluster.tell("event-recorder", refused)).status_code == 202
-    assert "Agents refused" not in await page(world, ATTENTION)
 
-    world.deploy({"GITHUB_TOKEN": ""})
+    shown = await page(world, ATTENTION)
+    assert re.search(r'Refused requests</a> <span class="count">2<', shown)
+    assert re.search(r"o/r#7, mallory</a>.*<p>webhook-receiver has no credentials", shown)
+    assert re.search(r"o/r#8, mona</a>.*<p>GitHub did not answer</p>", shown)
+    assert "o/r#9" not in shown, "a user who may not is refused rightly"
+    menu = await page(world, "/navigation")
+    assert re.search(r'Agents <span class="count">2<', menu)
+    glance = await page(world, "/panels/glance")
+    assert re.search(r'<dt>need attention</dt><dd><a [^>]+aria-label="2 need attention"', glance)
+
+    listed = await page(world, "/agents/panels/refused")
+    assert (
+        'href="/functions#runs-webhook-receiver">webhook-receiver has no credentials for GitHub'
+        "</a>, so mallory&#39;s role could not be read. Set GITHUB_TOKEN" in listed
+    )
+    assert "then set the label again." in listed
+    assert "eve&#39;s role is read, not triage or more" in listed
+    async with world.cluster.client("console") as client:
+        found = await client.get("/search", params={"q": "mallory"})
+    (anchor,) = re.findall(r'id="(refused-\d+)" href="/events/trace\?correlation=c-7"', listed)
+    assert found.headers.get("location") == f"/agents#{anchor}" or f"/agents#{anchor}" in found.text
+
+    async def jobs(request: Request) -> Response:
+        is_mona = request.query_params["task"] == "o/r#8"
+        queued_at = (world.clock() + timedelta(seconds=30)).isoformat()
+        return JSONResponse({"jobs": [{"queued_at": queued_at}] if is_mona else []})
+
+    world.cluster.add("job-launcher", Starlette(routes=[Route("/jobs", jobs)]))
     world.cluster.deploy(console, LOCAL | RECORDED, now=world.clock)
     shown = await page(world, ATTENTION)
-    assert "Agents refused without GitHub&#39;s credentials" in shown
-    assert f"{NO_CREDENTIALS}: set the Secret github, then ask again" in shown
-    assert "/events/trace?correlation=c-7" in shown
-    assert "c-8" not in shown
+    assert "o/r#7" in shown
+    assert "o/r#8" not in shown, "it was asked again, and has its Job"
+
+    world.clock.passes(days=1, minutes=1)
+    world.cluster.deploy(console, LOCAL | RECORDED, now=world.clock)
+    assert "Refused requests" not in await page(world, ATTENTION)
 
 
 async def test_without_credentials_it_says_how_to_change_that(world: DeliveriesWorld) -> None:
