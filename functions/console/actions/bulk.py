@@ -153,7 +153,7 @@ async def act(view: View) -> Response:
         "title": f"{kind.actions[action][0]}: {count(len(items), kind.noun)}",
         "noun": kind.noun,
         "results": results,
-        "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
+        "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": 0,
         **await followed(view, sent),
         "here": kind.page,

@@ -179,7 +179,7 @@ async def _results(
             {**row, "item": row["dead_letter"], "href": f"/dead-letters/{row['dead_letter']}"}
             for row in results
         ],
-        "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
+        "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": left,
         **await followed(view, sent),
         "back": f"/dead-letters?{urlencode(wanted)}",

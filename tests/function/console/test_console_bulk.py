@@ -57,6 +57,7 @@ async def test_what_is_sent_again_is_named_before_and_after(dead_letters: Cluste
     assert done.text.count("<small>cycle.requested</small>") == 2
     assert results(done.text) == {}, "the part below, which refreshes itself, has them"
     assert 'data-part="redriven"' in done.text
+    assert 'hx-get="/navigation?here=/dead-letters"' in done.text, "the menu asks for its counts"
 
 
 async def test_selected_runs_are_cancelled(cluster: Cluster, functions_database: str) -> None:
