@@ -67,7 +67,7 @@ async def test_a_report_is_of_its_time_and_the_numbers_are_of_now(
         before = (await client.get("/panels/report")).text
         assert f"0 active, 1 complete as of {now:%H:%M} UTC</span>" in before
         assert "Begun since" not in before
-        assert 'data-label="% of tasks done">100</td>' in before
+        assert 'aria-label="A-1-S01, tasks done"></progress><span>100</span>' in before
         assert ">10 of 10 tasks</td>" in before
         sprint = (await client.get("/sprints/A-1-S01/panels/sprint")).text
         assert "10 of 10 tasks are done, 100 %." in sprint

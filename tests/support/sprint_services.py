@@ -23,7 +23,13 @@ SPRINT = {
     "end_date": "2026-03-13",
     "status": "in_progress",
 }
-CLOSED = SPRINT | {"sprint_id": "P-S01", "start_date": "2026-02-16", "status": "completed"}
+CLOSED = SPRINT | {
+    "sprint_id": "P-S01",
+    "start_date": "2026-02-16",
+    "end_date": "2026-03-03",
+    "status": "completed",
+}
+BEGUN = SPRINT | {"sprint_id": "Q-S01", "project_id": "Q", "start_date": "2026-03-10"}
 TASKS = [("T1", 100, "E1"), ("T2", 40, "E1"), ("T3", 40, "E2"), ("T4", 0, None)]
 
 
@@ -71,6 +77,8 @@ def join_sprint_services(cluster: Cluster) -> None:
     counts = {"total_tasks": 5, "completed_tasks": 4, "pending_tasks": 1}
     now_counts = {"total_tasks": 4, "completed_tasks": 1, "pending_tasks": 3}
     sprint_service = {
+        "/sprints/list_projects": [{"project_id": "P", "sprints": [CLOSED, SPRINT, BEGUN]}],
+        "/sprints/overview": [SPRINT | now_counts, BEGUN | now_counts],
         "/sprints/by-project/P": [SPRINT, CLOSED],
         "/sprints/by-project/NONE": [],
         "/sprints/P-S02": {"sprint": SPRINT, "tasks": tasks},

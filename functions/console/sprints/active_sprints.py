@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from functions.console.ask import Ask
 from functions.console.sprints.forecast import Forecast, forecast
@@ -24,27 +25,43 @@ async def active_sprints(ask: Ask) -> list[SprintCounts] | None:
     return [one for one in counted if isinstance(one, SprintCounts) and one.status == "in_progress"]
 
 
-async def forecasts(ask: Ask) -> dict[str, Forecast]:
-    """The forecast of each active sprint, by its id.
+@dataclass(frozen=True)
+class Outlook:
+    """An active sprint, how many of its tasks are done, begun ones by their share, and when all
+    are."""
 
-    One that looks late by its completed tasks is judged by those that are begun as well.
+    counts: SprintCounts
+    done: float
+    forecast: Forecast
+
+    @property
+    def percent(self) -> int:
+        """Mean progress of its tasks, rounded down: 100 only where all are done."""
+        return int(100 * self.done / self.counts.total_tasks) if self.counts.total_tasks else 0
+
+
+async def outlooks(ask: Ask) -> dict[str, Outlook]:
+    """The outlook of each active sprint, by its id.
+
+    Begun tasks count by their share in at most MAX_CANDIDATES, those that look late first.
     """
-    return await ask.once("forecasts", lambda: _forecasts(ask))
+    return await ask.once("outlooks", lambda: _outlooks(ask))
 
 
-async def _forecasts(ask: Ask) -> dict[str, Forecast]:
+async def _outlooks(ask: Ask) -> dict[str, Outlook]:
     found_active, off = await asyncio.gather(active_sprints(ask), days_off(ask))
     active = found_active or []  # without that route each sprint's page has its forecast
     today = ask.ctx.now().date()
 
-    def seen(one: SprintCounts, done: float) -> Forecast:
-        return forecast(one.start_date, one.end_date, done, one.total_tasks, today, off)
+    def seen(one: SprintCounts, done: float) -> Outlook:
+        at = forecast(one.start_date, one.end_date, done, one.total_tasks, today, off)
+        return Outlook(one, done, at)
 
     found = {one.sprint_id: seen(one, one.completed_tasks) for one in active}
-    candidates = [one for one in active if found[one.sprint_id].is_late][:MAX_CANDIDATES]
-    done = await asyncio.gather(*(_done(ask, one) for one in candidates))
-    again = {one.sprint_id: seen(one, d) for one, d in zip(candidates, done, strict=True)}
-    return found | again
+    active.sort(key=lambda one: not found[one.sprint_id].forecast.is_late)
+    some = active[:MAX_CANDIDATES]
+    done = await asyncio.gather(*(_done(ask, one) for one in some))
+    return found | {one.sprint_id: seen(one, d) for one, d in zip(some, done, strict=True)}
 
 
 async def _done(ask: Ask, one: SprintCounts) -> float:
@@ -54,4 +71,5 @@ async def _done(ask: Ask, one: SprintCounts) -> float:
         days = (await ask.service(ask.services.chronicle).read(at))["days"]
     except FunctionError:
         return one.completed_tasks
-    return one.total_tasks - days[-1]["remaining"] if days else one.completed_tasks
+    known = [day["remaining"] for day in days if day["remaining"] is not None]
+    return round(one.total_tasks - known[-1], 6) if known else one.completed_tasks

@@ -32,7 +32,7 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
     first = sprint.start_date or date.fromisoformat(history[0]["date"])
     last = sprint.end_date or date.fromisoformat(history[-1]["date"])
     today, left = ask.ctx.now().date(), history[-1]["remaining"]
-    seen = forecast(sprint.start_date, sprint.end_date, total - left, total, today, off)
+    seen = forecast(sprint.start_date, sprint.end_date, round(total - left, 6), total, today, off)
     days = ideal_and_real(history, total, first, last, off)
     between = forecast_range(history, off, seen.ends)
     add_forecast(days, "forecast", seen.ends if left else None)

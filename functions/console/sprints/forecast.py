@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from functions.console.formatting import count
+
 # A sprint that has completed nothing has no pace; after so much of its time that is late.
 _IDLE_SHARE = 0.5
 _MAX_DAYS = 3650
@@ -17,11 +19,33 @@ _MAX_DAYS = 3650
 
 @dataclass(frozen=True)
 class Forecast:
-    """`ends` is the day on which the last task is done; None where it cannot be known."""
+    """`ends` is the day on which the last task is done; None where it cannot be known.
+
+    `late_days` is how many days after its end that is, negative before it; None: not known.
+    """
 
     ends: date | None
     is_late: bool
     message: str
+    late_days: int | None = None
+
+    @property
+    def against_plan(self) -> str:
+        """How it will end, in a few words."""
+        if self.late_days is not None:
+            return against_plan(self.late_days)
+        return "nothing is done" if self.is_late else "too early to say"
+
+
+def against_plan(late_days: int) -> str:
+    """Days after the planned end, or before it, in words.
+
+    >>> against_plan(-6), against_plan(0), against_plan(1)
+    ('6 days early', 'on time', '1 day late')
+    """
+    if late_days == 0:
+        return "on time"
+    return f"{count(abs(late_days), 'day')} {'late' if late_days > 0 else 'early'}"
 
 
 def forecast(
@@ -38,6 +62,8 @@ def forecast(
     >>> weekend = lambda day: "weekend" if day.weekday() > 4 else ""
     >>> forecast(start, end, 5, 10, date(2026, 3, 6), weekend).message
     'at its pace it is done on 2026-03-12, in time for 2026-03-16'
+    >>> forecast(start, end, 5, 10, date(2026, 3, 6), weekend).against_plan
+    '4 days early'
     >>> forecast(start, end, 1, 10, date(2026, 3, 6), weekend).message
     'at its pace it is done on 2026-04-27, after its end on 2026-03-16'
     >>> forecast(start, end, 0, 10, date(2026, 3, 10), weekend).message
@@ -46,12 +72,14 @@ def forecast(
     'it should have ended on 2026-03-16; 9 of 10 tasks are done'
     """
     if total and completed >= total:
-        return Forecast(today, False, "all of its tasks are done")
+        # Late or not was decided when the last one was done, which is not known here.
+        early = min(0, (today - end).days) if end else None
+        return Forecast(today, False, "all of its tasks are done", early)
     if start is None or end is None or not total or end <= start:
         return Forecast(None, False, "it has no dates or no tasks to forecast from")
     if today > end:
         message = f"it should have ended on {end}; {completed:g} of {total:g} tasks are done"
-        return Forecast(None, True, message)
+        return Forecast(None, True, message, (today - end).days)
     elapsed, length = _working(start, today, off), max(1, _working(start, end, off))
     if elapsed <= 0:
         return Forecast(None, False, "it has just begun")
@@ -61,7 +89,8 @@ def forecast(
         return Forecast(None, share >= _IDLE_SHARE, message)
     ends = _after(start, math.ceil(elapsed * total / completed), off)
     where = f"after its end on {end}" if ends > end else f"in time for {end}"
-    return Forecast(ends, ends > end, f"at its pace it is done on {ends}, {where}")
+    message = f"at its pace it is done on {ends}, {where}"
+    return Forecast(ends, ends > end, message, (ends - end).days)
 
 
 def _working(start: date, until: date, off: Callable[[date], str]) -> int:

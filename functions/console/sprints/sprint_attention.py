@@ -10,7 +10,7 @@ from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
 from functions.console.formatting import count, instant
 from functions.console.names import all_projects
-from functions.console.sprints.active_sprints import MAX_CANDIDATES, forecasts
+from functions.console.sprints.active_sprints import MAX_CANDIDATES, outlooks
 from functions.events.scrum import ScrumReported, SprintSimulated
 from functions.events.sprint import SprintsReported
 from functions.kit.clients import path
@@ -124,9 +124,9 @@ async def stalled(ask: Ask) -> tuple[int, list[Item]]:
 async def late(ask: Ask) -> tuple[int, list[Item]]:
     """Active sprints that have not ended in time, or will not at the pace that they have."""
     items = [
-        Item(sprint_id, seen.message, "late", path("sprints", sprint_id))
-        for sprint_id, seen in (await forecasts(ask)).items()
-        if seen.is_late
+        Item(sprint_id, one.forecast.message, "late", path("sprints", sprint_id))
+        for sprint_id, one in (await outlooks(ask)).items()
+        if one.forecast.is_late
     ]
     return len(items), items[:SHOWN]
 

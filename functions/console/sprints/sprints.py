@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
+from functions.console.formatting import instant
 from functions.console.names import employee_names, project_names
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
-from functions.console.sprints.active_sprints import forecasts
-from functions.console.sprints.forecast import Forecast
+from functions.console.runs import emitted
+from functions.console.sprints.active_sprints import outlooks
+from functions.console.sprints.forecast import against_plan
+from functions.events.cycle import CycleCompleted
 from functions.events.sprint import SprintDetail, Task
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound
 
+T = TypeVar("T")
 PROJECTS = 25
 NOTES = 15
+CYCLES = 200  # of the last ones: when a sprint was closed
 
 
 async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """One page of projects with their sprints, those under way first within the page."""
+    """One page of projects with their sprints: those under way first, the most behind on top."""
     page = number_of(query, "page")
     projects, names = await asyncio.gather(
         ask.service(ask.services.sprints).read(
@@ -41,20 +47,52 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
         for project in projects[:PROJECTS]
         for sprint in project["sprints"]
     ]
-    rows.sort(key=lambda s: (s["status"] != "in_progress", s["project_id"]))
-    if active := [row for row in rows if row["status"] == "in_progress"]:
-        forecasts = await _forecasts(ask)
-        for row in active:
-            row["forecast"] = forecasts.get(row["sprint_id"])
+    seen, closed = await asyncio.gather(_or_nothing(outlooks(ask)), _or_nothing(closing_days(ask)))
+    for row in rows:
+        row["outlook"] = seen.get(row["sprint_id"])
+        row["closed"] = closed.get(row["sprint_id"])
+        row["against_plan"] = _against_plan(row)
+    rows.sort(key=_order)
     return {"sprints": rows, **beside(page, len(projects) > PROJECTS)}
 
 
-async def _forecasts(ask: Ask) -> dict[str, Forecast]:
-    """The forecast of each active sprint; none where it is unavailable."""
+def _against_plan(row: Row) -> str:
+    """How a sprint will end, or has ended, beside the end that was planned."""
+    if row["outlook"]:
+        return str(row["outlook"].forecast.against_plan)
+    if row["closed"] is None or row["status"] == "in_progress":
+        return ""
+    closed = f"closed {row['closed'].day} {row['closed']:%b}"
+    if not row["end_date"]:
+        return closed
+    return f"{closed}, {against_plan((row['closed'] - date.fromisoformat(row['end_date'])).days)}"
+
+
+def _order(row: Row) -> tuple[bool, bool, float, str]:
+    """Those under way first, the most behind on top; those too early to say after them."""
+    at = row["outlook"].forecast if row["outlook"] else None
+    days = at.late_days if at else None
+    is_late = at is not None and at.is_late
+    late = math.inf if days is None and is_late else -math.inf if days is None else days
+    return row["status"] != "in_progress", not is_late, -late, row["project_id"]
+
+
+async def _or_nothing(read: Awaitable[dict[str, T]]) -> dict[str, T]:
+    """What is read; nothing where it is unavailable."""
     try:
-        return await forecasts(ask)
+        return await read
     except FunctionError:
         return {}
+
+
+async def closing_days(ask: Ask) -> dict[str, date]:
+    """The day on which a cycle closed each sprint, by its id, as far as is on record."""
+    runs = await ask.runs("cycle-trigger", outcome="ok", answers="true", limit=CYCLES)
+    found = {}
+    for cycle in emitted(runs, CycleCompleted.type):
+        if cycle["closed_sprint_id"] and (at := instant(cycle["ended_at"])):
+            found[cycle["closed_sprint_id"]] = at.date()
+    return found
 
 
 async def sprint_name(ask: Ask, query: Query) -> str:

@@ -11,8 +11,7 @@ from typing import Any
 from functions.console.ask import Ask
 from functions.console.panels import Query
 from functions.console.runs import emitted, good_runs, hours
-from functions.console.sprints.active_sprints import active_sprints
-from functions.console.sprints.sprint_attention import late
+from functions.console.sprints.active_sprints import active_sprints, outlooks
 from functions.console.today.attention import MAX_AGE_S, found
 from functions.console.today.morning import day_of
 from functions.console.today.scrums import notes_of
@@ -23,13 +22,17 @@ from functions.kit.errors import FunctionError
 
 @dataclass(frozen=True)
 class Number:
-    """One number with its name, where it leads, and why it is unknown where `value` is None."""
+    """One number with its name, where it leads, and what else is known.
+
+    Where `value` is None it is unknown, and `why` says so where a service is unavailable.
+    """
 
     name: str
     href: str
     value: int | None = None
     tone: str = ""
     why: str = ""
+    note: str = ""
 
     @property
     def label(self) -> str:
@@ -102,10 +105,13 @@ async def _scrums(ask: Ask, day: date) -> list[Number]:
 
 async def _late(ask: Ask) -> list[Number]:
     try:
-        total, _ = await late(ask)
+        seen = [one.forecast for one in (await outlooks(ask)).values()]
     except FunctionError as error:
         return [Number("late", "/sprints", why=error.detail)]
-    return [Number("late", "/sprints", total, "wait" if total else "")]
+    total = sum(one.is_late for one in seen)
+    early = sum(one.late_days is None and not one.is_late for one in seen)
+    note = f"{early} too early to say" if early else ""
+    return [Number("late", "/sprints", total, "wait" if total else "", note=note)]
 
 
 async def _attention(ask: Ask) -> list[Number]:

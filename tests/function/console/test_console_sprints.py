@@ -115,6 +115,25 @@ async def test_how_much_each_employee_moved_is_unknown_without_reports(services:
     assert re.findall(r'data-label="Change">([^<]+)', page) == ["\N{EN DASH}"] * 3
 
 
+async def test_each_sprint_is_beside_its_plan_and_late_ones_come_first(services: Cluster) -> None:
+    async with browser(services) as client:
+        table = (await client.get("/sprints/panels/sprints.csv")).text.splitlines()
+        tile = (await client.get("/panels/glance")).text
+    rows = list(csv.DictReader(table))
+    assert [(row["Sprint"], row["Done"], row["Against plan"]) for row in rows] == [
+        ("P-S02", "1 of 4 \N{MIDDLE DOT} 45 %", "6 days late"),
+        ("Q-S01", "1 of 4 \N{MIDDLE DOT} 25 %", "too early to say"),
+        ("P-S01", "", "closed 2 Mar, 1 day early"),
+    ]
+    assert "<small>1 too early to say</small>" in tile
+
+
+async def test_a_task_has_a_column_for_its_id_and_one_percentage(services: Cluster) -> None:
+    async with browser(services) as client:
+        table = (await client.get("/sprints/P-S02/panels/sprint.csv")).text.splitlines()
+    assert table[:2] == ["Task,Id,Who,%", "T1,T1,Ada,100"]
+
+
 async def test_how_far_a_sprint_is_has_one_total_and_the_mean_beside_it(services: Cluster) -> None:
     page = await read(services, "/sprints/P-S02/panels/sprint")
     assert "1 of 4 tasks is done, 25 %." in page
