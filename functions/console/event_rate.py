@@ -7,18 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from functions.console.ask import Ask, Row
-from functions.console.events import FILTERS, fits, search
+from functions.console.events import FILTERS, RANGES, fits, search
 from functions.console.formatting import instant
 from functions.console.panels import Query
 from functions.console.plots.plot import line_plot
 
-# Name, what it covers, and how many parts it has.
-RANGES = {
-    "1h": (timedelta(hours=1), 12),
-    "6h": (timedelta(hours=6), 12),
-    "24h": (timedelta(hours=24), 24),
-    "7d": (timedelta(days=7), 14),
-}
 OUTCOMES = ("handled", "pending", "no subscriber", "failed")
 BATCH, MAX_BATCHES = 500, 4
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,11 +18,19 @@ from functions.console.formatting import instant
 from functions.console.panels import NotHere, Query
 from functions.console.plots.trace_graph import trace_graph
 from functions.console.plots.waterfall import HANDED_OVER, attempts_of, waterfall
+from functions.console.runs import OPTIONAL, RECORDED
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
 
-# The functions that keep a record of what they handled.
+# Those that handle what others send; of any other that keeps a record, where its name is given.
 RECORDS = ("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report", "job-launcher")
+# Name, what it covers, and how many parts its plot has.
+RANGES = {
+    "1h": (timedelta(hours=1), 12),
+    "6h": (timedelta(hours=6), 12),
+    "24h": (timedelta(hours=24), 24),
+    "7d": (timedelta(days=7), 14),
+}
 # Those that the record of events knows, and those that are applied here to what it returns.
 FILTERS = ("type", "subject", "trigger")
 LOCAL_FILTERS = ("source", "state", "from", "to", "ticks", "range")
@@ -109,15 +118,21 @@ def fits(query: Query) -> Callable[[Row], bool]:
 
 
 async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
-    """What every function handled last, merged, newest first."""
+    """What every function handled last, or in the range, merged, newest first; with `outcome` only
+    the runs that ended so."""
     only = query.get("trigger", "")
-    names = [name for name in RECORDS if only in name]
+    names = [only] if only in (*RECORDED, *OPTIONAL) else [n for n in RECORDS if only in n]
     if unknown := [name for name in ("subject", "source", "state") if query.get(name)]:
         return {"runs": [], "unknown": unknown, "away": {}, "older": "", "newer": ""}
+    range_ = RANGES.get(query.get("range", ""))
+    wanted_of_runs = {
+        "outcome": query.get("outcome"),
+        "since": (ask.ctx.now() - range_[0]).isoformat() if range_ else None,
+    }
 
     async def of(name: str) -> list[Row] | str:
         try:
-            runs = await ask.runs(name, limit=PAGE + 1, before=query.get("until"))
+            runs = await ask.runs(name, limit=PAGE + 1, before=query.get("until"), **wanted_of_runs)
         except FunctionError as error:
             return error.detail
         return [{**run, "function": name} for run in runs]
@@ -128,12 +143,14 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
         raise TemporaryError(next(iter(away.values())))
     runs = [run for rows in found.values() if not isinstance(rows, str) for run in rows]
     runs.sort(key=lambda run: str(run["ended_at"]), reverse=True)
-    wanted = {name: query[name] for name in FILTERS if query.get(name)}
+    filters = (*FILTERS, "range", "ticks", "outcome")
+    wanted = {name: query[name] for name in filters if query.get(name)}
     shown = runs[:PAGE]
     more = len(runs) > PAGE
     kind = query.get("type", "")
     return {
         "runs": [run for run in shown if kind in run["type"]],
+        "without_record": only if only and not names else "",
         "away": away,
         "older": urlencode({**wanted, "until": shown[-1]["ended_at"]}) if more else "",
         "newer": urlencode(wanted) or "page=0" if query.get("until") else "",

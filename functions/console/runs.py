@@ -8,6 +8,23 @@ from functions.console.ask import Ask, Row
 from functions.events.schedule import ScheduleDue
 from functions.events.scrum import SprintSimulated
 
+# The functions that keep a record of runs, and those that do where they are deployed at all.
+RECORDED = (
+    "agent-outputs",
+    "agent-status",
+    "client-service",
+    "cycle-trigger",
+    "job-launcher",
+    "orchestrator",
+    "realm-service",
+    "scheduler",
+    "scrum-report",
+    "scrum-simulate",
+    "sprint-report",
+    "webhook-receiver",
+)
+OPTIONAL = ("event-recorder", "project-orchestrator", "sprint-service")
+
 # What a morning is read by, so that all parts of Today share one read of each function.
 OF_MORNING = {
     "sprint-report": ScheduleDue.type,

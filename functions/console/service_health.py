@@ -18,28 +18,13 @@ from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
+from functions.console.runs import OPTIONAL, RECORDED
 from functions.kit.errors import FunctionError, NotFound, TemporaryError
 
 API = "serving.knative.dev/v1"
 SERVICE_LABEL = "serving.knative.dev/service"
 # What the local Knative writes of its processes.
 STARTS, CRASHES = "local.knative.dev/starts", "local.knative.dev/crashes"
-# The functions that keep a record of runs, and those that do where they are deployed at all.
-RECORDED = (
-    "agent-outputs",
-    "agent-status",
-    "client-service",
-    "cycle-trigger",
-    "job-launcher",
-    "orchestrator",
-    "realm-service",
-    "scheduler",
-    "scrum-report",
-    "scrum-simulate",
-    "sprint-report",
-    "webhook-receiver",
-)
-OPTIONAL = ("event-recorder", "project-orchestrator", "sprint-service")
 HOUR = timedelta(hours=1)
 BUCKETS = 12  # of five minutes each
 # At most so many runs are read of one function; a busier one says that it was cut.
@@ -276,6 +261,7 @@ def hour_of(runs: Sequence[Row], now: datetime) -> Row:
         "runs": len(runs),
         "cut": len(runs) == MAX_RUNS,
         "failed": sum(failed),
+        "failed_events": len({(r["type"], r["id"]) for r in runs if r["outcome"] == "failed"}),
         "p50_ms": percentile(took, 0.5),
         "p95_ms": percentile(took, 0.95),
         "bars": list(map(len, parts)),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from functions.console.ping_sources import OWN_RECORD
-from functions.console.service_health import OPTIONAL, RECORDED
+from functions.console.runs import OPTIONAL, RECORDED
 from functions.cycle_trigger import schedules
 from functions.events.base import AnyEvent, Event, Request
 from functions.events.schedule import ScheduleDue

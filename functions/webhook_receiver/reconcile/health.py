@@ -89,7 +89,8 @@ async def status(ctx: Context) -> dict[str, Any]:
     every = [*hooks, *issues, *alerts]
     summary = " ".join(f"{one['name']}: {one['message']}" for one in every)
     if not hooks and not issues:
-        summary = f"{messages.NOT_ASKED} {summary}".strip()
+        lacking = messages.NO_NAMES if ctx.asks_github else messages.NOT_ASKED
+        summary = f"{lacking} {summary}".strip()
     return {
         **configured(ctx),
         "message": summary,

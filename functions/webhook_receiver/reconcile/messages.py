@@ -12,6 +12,11 @@ NOT_ASKED = (
     "GITHUB_HOOKS, and GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY or GITHUB_TOKEN; README of "
     "webhook-receiver, section Lost deliveries, has the steps."
 )
+NO_NAMES = (
+    "Deliveries that GitHub lost cannot be found: no hook and no repository is named. Set "
+    "GITHUB_HOOKS and GITHUB_REPOSITORIES; README of webhook-receiver, section Lost deliveries, "
+    "has the steps."
+)
 NO_REPOSITORY = (
     "What GitHub never tried to deliver cannot be found: no repository is named. Set "
     "GITHUB_REPOSITORIES."

@@ -158,3 +158,7 @@ async def test_without_credentials_it_says_how_to_change_that(world: DeliveriesW
     shown = await page(world, PANEL)
     assert "Deliveries that GitHub lost cannot be found" in shown
     assert "GITHUB_APP_ID" in shown
+    world.deploy({"GITHUB_HOOKS": ""})
+    shown = await page(world, PANEL)
+    assert "no hook and no repository is named" in shown
+    assert "no credentials" not in shown

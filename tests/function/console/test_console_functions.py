@@ -48,20 +48,47 @@ def run(took_ms: float, outcome: str = "ok") -> dict[str, Any]:
 @pytest.fixture
 async def page(cluster: Cluster) -> str:
     cluster.deploy(console, LOCAL, now=lambda: NOW)
-    cluster.add("sprint-report", record(run(30), run(10), run(2000, "failed")))
+    cluster.add("sprint-report", record(run(30), run(10), run(2000, "failed"), run(2000, "failed")))
     async with browser(cluster) as client:
         return (await client.get("/functions/panels/functions")).text
 
 
 def test_its_durations_and_failures_are_counted(page: str) -> None:
     row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
-    assert 'data-label="Runs">3<' in row
-    assert 'href="/dead-letters?function=sprint-report">1</a>' in row
-    assert "Failed by 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0" in row
+    listed = "/events?trigger=sprint-report&amp;range=1h&amp;ticks=show"
+    assert f'href="{listed}#panel-inboxes">4</a>' in row
+    assert f'href="{listed}&amp;outcome=failed#panel-inboxes">2 failed runs</a>' in row
+    assert "<small>of 1 event</small>" in row
+    assert '<svg class="spark bad"' in row
+    assert "Failed by 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0" in row
     assert 'data-label="p50">30 ms<' in row
     assert "p95 by 5 minutes: " in row
     assert 'data-label="p95">2.0 s<' in row
-    assert 'aria-label="Runs by 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0"' in row
+    assert 'aria-label="Runs by 5 minutes: 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0"' in row
+
+
+async def test_a_number_of_runs_leads_to_as_many_rows(
+    cluster: Cluster, functions_database: str, world: World
+) -> None:
+    cluster.deploy(console, LOCAL)
+    cluster.deploy(sprint_report, {"DATABASE_URL": functions_database})
+    world.sprint("GEM-001", 1, 100)
+    for number in range(3):
+        tick = ScheduleDue(schedule="sprint-report", time=NOW + timedelta(minutes=number))
+        cluster.down |= {"project-service"} if number else set()
+        await cluster.tell("sprint-report", tick)
+    async with browser(cluster) as client:
+        page = (await client.get("/functions/panels/functions")).text
+        row = page[page.index("runs-sprint-report") :].split("</tr>")[0]
+        for name in ("count", "failed"):
+            link = rf'id="{name}-sprint-report" href="([^"#]+)#panel-inboxes">(\d+)'
+            found = re.search(link, row)
+            assert found, row
+            at = html.unescape(found[1]).replace("/events?", "/events/panels/inboxes?")
+            listed = (await client.get(at)).text
+            assert listed.count('<th scope="row">sprint-report</th>') == int(found[2]) > 0
+        none = (await client.get("/events/panels/inboxes?trigger=dead-letter")).text
+    assert "dead-letter keeps no record of what it handled." in none
 
 
 async def test_a_delivery_that_failed_for_good_is_listed_with_its_dead_letter(

@@ -14,7 +14,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from functions.console.main import console
-from functions.console.service_health import OPTIONAL, RECORDED
+from functions.console.runs import OPTIONAL, RECORDED
 from functions.dead_letter.main import dead_letter
 from tests.support import eventually
 from tests.support.cluster import Cluster
