@@ -184,6 +184,7 @@ async def _confirm(view: View, verb: str, text: str, word: str) -> Response:
         "fields": {},
         "action": f"{at}/{word}",
         "button": f"{verb} it",
+        "style": "primary danger" if word == "cancel" else "primary",
         "back": at,
     }
     return render(view, "confirm.html", values)

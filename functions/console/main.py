@@ -31,6 +31,7 @@ from functions.console import (
     sign_in,
 )
 from functions.console.actions import (
+    another_run,
     bulk,
     dead_letter_actions,
     orchestration_actions,
@@ -60,6 +61,7 @@ SECTIONS = (
     service_health,
     event_pages,
     orchestrations,
+    another_run,  # before the page of an action, which its path would fit
     orchestration_actions,
     jobs,
     agents,

@@ -18,10 +18,13 @@ from functions.console.plots.graph import Graph, Node, graph
 from functions.console.run_actions import (
     ACTIONS,
     ENDED,
+    REFUSED,
     UNDOABLE,
     advice,
     allowed,
+    can_start_another,
     curl_of,
+    is_refused,
     payload_of,
 )
 from functions.console.sprints.sprints import number_of
@@ -30,6 +33,7 @@ from functions.kit.errors import FunctionError
 
 FUNCTION = "orchestrator"
 PAGE = 20
+NOT_REACHED = "not reached"  # a step that its run ended before
 SEARCH = ("name", "status", "fromDate", "toDate", "stuck")
 
 
@@ -111,8 +115,12 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
     undoes = False
     if found["status"] in UNDOABLE:
         undoes = await _undoes(ask, query)
+    refused = found["status"] == "FAILED" and is_refused(await read_timeline(ask, query))
     return {
         "run": found,
+        "refused": REFUSED if refused else "",
+        "another": can_start_another(found) and ended,
+        "elsewhere": await _workers_elsewhere(ask, query, found),
         "graph": steps_graph(found["steps"], found["type"], "ended" if ended else "going"),
         "actions": {name: ACTIONS[name] for name in allowed(found, undoes=undoes)},
         "advice": advice(found),
@@ -120,6 +128,22 @@ async def run(ask: Ask, query: Query) -> Mapping[str, Any]:
         "curl": curl_of(found),
         "ended": ended,
         "at": run_page(query),
+    }
+
+
+async def _workers_elsewhere(ask: Ask, query: Query, found: Row) -> dict[str, list[str]]:
+    """For each step that waits for a worker, the services that do a step of its name of others."""
+    if found["status"] != "WAITING":
+        return {}
+    try:
+        answer = await ask.function(FUNCTION).read(_orchestration(query))
+    except FunctionError:
+        return {}
+    # An orchestrator of the release before does not name them.
+    return {
+        step["name"]: step.get("workersElsewhere") or []
+        for step in answer["steps"]
+        if step["status"] == "PENDING"
     }
 
 
@@ -134,12 +158,10 @@ async def _undoes(ask: Ask, query: Query) -> bool:
 
 async def timeline(ask: Ask, query: Query) -> Mapping[str, Any]:
     """Everything that happened to a run, and its steps as bars over time."""
-    peer = ask.function(FUNCTION)
-    entries, found = await asyncio.gather(
-        peer.read(f"{execution_path(query)}/timeline"), read_run(ask, query)
-    )
+    entries, found = await asyncio.gather(read_timeline(ask, query), read_run(ask, query))
     bars_ = bars(found, ask.ctx.now())
-    return {"entries": entries, "bars": bars_, "ended": found["status"] in ENDED}
+    ended = found["status"] in ENDED
+    return {"entries": entries, "bars": bars_, "ended": ended, "not_reached": NOT_REACHED}
 
 
 def steps_graph(steps: list[Row], kind: str, run: Literal["none", "going", "ended"]) -> Graph:
@@ -155,7 +177,7 @@ def steps_graph(steps: list[Row], kind: str, run: Literal["none", "going", "ende
         else:
             # A step gets its worker when it is reached; before, it lacks none.
             is_left = run == "ended" and step["status"] == "PENDING"
-            state = "not reached" if is_left else format_state(step["status"])
+            state = NOT_REACHED if is_left else format_state(step["status"])
             small = " · ".join(filter(None, (state, step["worker"])))
             colour = "calm" if is_left else tone(step["status"])
         nodes.append(Node(step["name"], step["name"], small, colour))
@@ -196,6 +218,12 @@ async def _short_id(ask: Ask, query: Query) -> str:
 async def read_run(ask: Ask, query: Query) -> Row:
     found: Row = await ask.function(FUNCTION).read(execution_path(query))
     return found
+
+
+async def read_timeline(ask: Ask, query: Query) -> list[Row]:
+    """The history of a run, the oldest entry first."""
+    entries: list[Row] = await ask.function(FUNCTION).read(f"{execution_path(query)}/timeline")
+    return entries
 
 
 def _orchestration(query: Query) -> str:

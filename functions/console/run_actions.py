@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 
 from functions.console.ask import Row
 from functions.console.formatting import pretty
@@ -14,6 +15,10 @@ MAX_SHOWN = 20_000  # of a payload, in characters
 SAME_PAYLOAD = (
     "The same payload goes to its services again: a run's payload cannot be edited. If it is what "
     "was refused, start another run with the right one in place of this retry."
+)
+REFUSED = (
+    "A step's service refused this payload for good. A retry sends the same payload and will most "
+    "likely fail again: start another run with the right one in place of it."
 )
 ENDED = ("COMPLETED", "FAILED", "UNDONE", "UNDO_FAILED", "CANCELLED")
 UNDOABLE = ("COMPLETED", "FAILED")
@@ -26,6 +31,8 @@ ACTIONS = {
     "resume": ("Resume", "It goes on from where it was paused."),
     "cancel": ("Cancel", "It stops, and what was done is undone."),
 }
+
+DANGEROUS = ("undo", "cancel")  # what was done is undone
 
 _ADVICE = {
     "WAITING": "Start the service that is the worker of each step named above, or have it register "
@@ -59,6 +66,17 @@ def curl_of(found: Row) -> str:
         return ""
     at = path("api", "orchestration", "execute", found["orchName"])
     return f'curl --json {shlex.quote(body)} "$ORCHESTRATOR_URL{at}"'
+
+
+def is_refused(entries: Sequence[Row]) -> bool:
+    """Whether a run's history ends with an error that its step's service called final."""
+    ends = [one["detail"] for one in entries if one["eventType"] == "RETRY_EXHAUSTED"]
+    return bool(ends) and str(ends[-1]).endswith("the error is final")
+
+
+def can_start_another(found: Row) -> bool:
+    """Whether a run's payload can be edited in a form."""
+    return bool(curl_of(found))
 
 
 def allowed(found: Row, *, undoes: bool) -> list[str]:

@@ -63,9 +63,8 @@ async def test_what_would_undoing_this_run_do(tab: Tab, ran: Morning) -> None:
     await page.click("#pages a:has-text('Orchestrations')")
     await page.locator(f"#run-{ran.flow}").click()
     await page.click("main a.button:has-text('Undo')")
-    plan = page.locator(".facts")
-    await expect(plan).to_contain_text("createClient")
-    await expect(plan).to_contain_text("stays as it is")
+    await expect(page.locator(".plan")).to_contain_text("is asked to undo createClient")
+    await expect(page.locator(".facts")).to_contain_text("stays as it is")
 
 
 async def test_is_everything_done_that_was_due_this_week(tab: Tab) -> None:

@@ -130,6 +130,7 @@ async def confirm(view: View) -> Response:
         "fields": {"items": "\n".join(items)},
         "action": f"/bulk/{view.query['kind']}?action={action}",
         "button": button,
+        "style": "primary danger" if action == "cancel" else "primary",
         "here": kind.page,
         "back": kind.page,
     }

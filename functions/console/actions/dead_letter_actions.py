@@ -137,6 +137,7 @@ async def confirm_end(view: View) -> Response:
         "fields": {},
         "action": f"/dead-letters/{number}/{action}",
         "button": title,
+        "style": "primary danger" if action == "delete" else "primary",
         "back": f"/dead-letters/{number}",
     }
     return render(view, "confirm.html", values)

@@ -11,11 +11,25 @@ from starlette.routing import Route
 
 from functions.console.ask import Row
 from functions.console.formatting import format_state
-from functions.console.orchestrations import FUNCTION, execution_path, read_run, run_page
+from functions.console.orchestrations import (
+    FUNCTION,
+    execution_path,
+    read_run,
+    read_timeline,
+    run_page,
+)
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.rendering import View, done, render
-from functions.console.run_actions import ACTIONS, SAME_PAYLOAD, payload_of
+from functions.console.run_actions import (
+    ACTIONS,
+    DANGEROUS,
+    REFUSED,
+    SAME_PAYLOAD,
+    can_start_another,
+    is_refused,
+    payload_of,
+)
 from functions.kit.errors import NotFound
 
 MAX_RESULT = 300  # of what a step returned, in characters
@@ -26,7 +40,7 @@ async def confirm(view: View) -> Response:
     query = view.query
     action = _action(query)
     title, text = ACTIONS[action]
-    acts = True
+    acts, steps = True, []
     found = await read_run(view.ask, query)
     facts = {"run": found["executionId"], "state": format_state(found["status"])}
     if action == "retry" and found["reason"]:
@@ -34,9 +48,7 @@ async def confirm(view: View) -> Response:
     if action == "undo":
         to = query.get("to") or None
         plan = await view.ask.function(FUNCTION).read(f"{execution_path(query)}/undo-plan", to=to)
-        for number, wave in enumerate(plan["waves"], 1):
-            undone = (_undo(found["steps"], name) for name in wave)
-            facts[f"{number}. undone"] = "; ".join(undone)
+        steps = [[_undo(found["steps"], name) for name in wave] for wave in plan["waves"]]
         facts["stays as it is"] = ", ".join(plan["kept"]) or "nothing"
         if plan["unsure"]:
             facts["may have taken effect"] = ", ".join(plan["unsure"])
@@ -44,14 +56,19 @@ async def confirm(view: View) -> Response:
             facts["awaited first"] = ", ".join(plan["awaited"])
         if not plan["waves"]:
             text, acts = "There is nothing to undo.", False
+    refused = action == "retry" and is_refused(await read_timeline(view.ask, query))
     back_to = [step["name"] for step in found["steps"]] if action == "undo" else []
     values = {
         "choices": back_to,
         "chosen": query.get("to", ""),
         "title": f"{title} this run of {query['name']}?",
         "text": text,
+        "steps": ["; ".join(wave) for wave in steps],
         "facts": facts,
-        **({"warning": SAME_PAYLOAD, "payload": payload_of(found)} if action == "retry" else {}),
+        "warning": (REFUSED if refused else SAME_PAYLOAD) if action == "retry" else "",
+        "payload": payload_of(found) if action == "retry" else "",
+        "another": f"{run_page(query)}/another" if refused and can_start_another(found) else "",
+        "style": "primary danger" if action in DANGEROUS else "quiet" if refused else "primary",
         "fields": {"to": query["to"]} if query.get("to") else {},
         "action": f"{run_page(query)}/{action}",
         "button": title if acts else "",
@@ -73,17 +90,17 @@ async def act(view: View) -> Response:
 
 
 def _undo(steps: Sequence[Row], name: str) -> str:
-    """What undoing a step does, as far as it is registered: who gets which command, with what.
+    """What undoing a step does, as far as it is registered: who is asked, and with what.
 
     >>> step = {"name": "createRealm", "worker": "realm-service", "result": {"realm": "acme"}}
     >>> _undo([step], "createRealm")
-    'createRealm: realm-service gets the command UNDO, with its result {"realm": "acme"}'
+    'realm-service is asked to undo createRealm, with its result {"realm": "acme"}'
     """
     step = next(one for one in steps if one["name"] == name)
     who = step["worker"] or "the service that registers for it"
     result = "" if step["result"] is None else json.dumps(step["result"], ensure_ascii=False)
     given = f", with its result {result[:MAX_RESULT]}" if result else ""
-    return f"{name}: {who} gets the command UNDO{given}"
+    return f"{who} is asked to undo {name}{given}"
 
 
 def _action(query: Query) -> str:

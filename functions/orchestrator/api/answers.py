@@ -71,6 +71,9 @@ class OrchestrationStep(Answer):
     status: Literal["SUCCESS", "PENDING"] = Field(description="has a worker registered for it?")
     registered_by: str | None
     registered_at: datetime | None
+    workers_elsewhere: list[str] = Field(
+        description="without a worker: services that do a step of this name of others"
+    )
 
 
 class OrchestrationDetail(Answer):

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Header, Query, Request
 
 from functions.kit.clients.off_loop import off_loop
-from functions.kit.contract import Ctx, IdempotencyKey
+from functions.kit.contract import Ctx, IdempotencyKey, user_of
 from functions.kit.contract.callers import check_operator
 from functions.kit.contract.documents import parsed
 from functions.kit.errors import Conflict
@@ -123,6 +123,7 @@ async def execute(
     service: ServiceName = None,
     idempotency_key: Annotated[IdempotencyKey, Header()] = None,
     wait: Wait = 0,
+    reason: Reason = "",
 ) -> Any:
     """Start a run. Without its workers it waits, says so, and starts when they register."""
     body = await request.body()
@@ -131,7 +132,8 @@ async def execute(
     if idempotency_key is not None:
         digest = hashlib.sha256(orch_name.encode() + b"\0" + body).hexdigest()
         claim = Claim("POST /execute", idempotency_key, "http", {"request": digest})
-    start = Start(orch_name, payload, encoding, service or "anonymous")
+    who = user_of(request.headers) or service or "anonymous"
+    start = Start(orch_name, payload, encoding, who, reason)
     flow_id, done = await saga.start(start, claim)
     if done.repeated and claim is not None and done.answer["request"] != claim.answer["request"]:
         raise Conflict("Idempotency-Key: it was used for another request")

@@ -90,7 +90,10 @@ async def orchestration(db: Connection, name: str) -> dict[str, Any] | None:
         """SELECT s.seq, s.step_name AS name, s.object_type AS "objectType",
                s.max_retries AS "maxRetries", s.depends_on AS "dependsOn",
                w.worker_service AS "registeredBy", w.registered_at AS "registeredAt",
-               CASE WHEN w.step_name IS NULL THEN 'PENDING' ELSE 'SUCCESS' END AS status
+               CASE WHEN w.step_name IS NULL THEN 'PENDING' ELSE 'SUCCESS' END AS status,
+               ARRAY(SELECT DISTINCT o.worker_service FROM worker_registration o
+                     WHERE w.step_name IS NULL AND o.step_name = s.step_name
+                     ORDER BY o.worker_service) AS "workersElsewhere"
            FROM orchestration_step_template s LEFT JOIN worker_registration w
                ON w.orch_name = $2 AND w.step_name = s.step_name
            WHERE s.template_id = $1 ORDER BY s.seq""",

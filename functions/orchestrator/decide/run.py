@@ -48,6 +48,7 @@ def begin(
     payload: Any = None,
     payload_encoding: str = "json",
     who: str | None = None,
+    reason: str = "",
 ) -> Decision:
     """Start a run; it waits where a step has no worker yet."""
     deadline = definition.deadline_s
@@ -62,7 +63,7 @@ def begin(
         deadline_at=None if deadline is None else world.now + timedelta(seconds=deadline),
     )
     draft = Draft(run, world)
-    draft.note("ORCHESTRATION_STARTED", who=who)
+    draft.note("ORCHESTRATION_STARTED", reason, who=who)
     _go_on(draft)
     return draft.decision()
 

@@ -38,6 +38,7 @@ class Start:
     payload: Any = None
     payload_encoding: str = "json"
     who: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ class Batch:
             payload=start.payload,
             payload_encoding=start.payload_encoding,
             who=start.who,
+            reason=start.reason,
         )
         correlation = item.carried.get("correlationid", flow_id)
         touched = _Touched(

@@ -26,7 +26,7 @@ from tests.support.console_browser import LOCAL, REASON, UNHURRIED, browser, pre
 from tests.support.job_world import PYTHON_ROUTES, job_world, run_python
 from tests.support.kube_server import PING_SOURCES, make_kube, serving
 from tests.support.kubeconfig import kubeconfig
-from tests.support.saga_world import SagaWorld
+from tests.support.saga_world import TENANT, SagaWorld
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
@@ -58,9 +58,10 @@ class TestOrchestrations:
             answer = await press(client, f"{at}/undo", reason="wrong tenant")
             await world.until(flow, "UNDONE")
             page = (await client.get(at)).text
-        assert plan.index("<dd>createClient: client-service gets the command UNDO, with its") < (
-            plan.index("<dd>createRealm: realm-service gets the command UNDO, with its")
+        assert plan.index("<li>client-service is asked to undo createClient, with its") < (
+            plan.index("<li>realm-service is asked to undo createRealm, with its")
         )
+        assert '<button class="primary danger">Undo</button>' in plan
         assert answer.headers["location"] == at
         assert "by local" in page
         assert "wrong tenant" in page
@@ -74,7 +75,8 @@ class TestOrchestrations:
         at = f"/orchestrations/tenantCreation/runs/{flow}/undo?to=createRealm"
         async with browser(world.cluster) as client:
             page = (await client.get(at)).text
-            assert re.search(r"1. undone</dt><dd>createClient: client-service", page)
+            assert page.count("<li>client-service is asked to undo createClient") == 1
+            assert "undo createRealm" not in page
             assert re.search(r"stays as it is</dt><dd>createRealm<", page)
             assert (await press(client, at, to="createRealm")).status_code == 303
 
@@ -129,9 +131,66 @@ class TestOrchestrations:
         assert "<details open><summary>Payload</summary>" in page
         for shown in (page, asked):
             assert "&#34;relmName&#34;: &#34;misspelt&#34;" in shown
+        assert "refused this payload for good" in asked
+        assert "The same payload goes to its services again" in several
         for shown in (asked, several):
-            assert "The same payload goes to its services again" in shown
             assert "payload.tenantId: is missing" in shown
+
+    async def test_a_run_that_was_refused_for_good_leads_to_another_with_its_payload_edited(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(relmName="misspelt")
+        await world.until(flow, "FAILED")
+        at = f"/orchestrations/tenantCreation/runs/{flow}"
+        async with browser(world.cluster) as client:
+            for page in ((await client.get(at)).text, (await client.get(f"{at}/retry")).text):
+                assert "will most likely fail again" in page
+                assert re.search(r'class="button primary"[^>]*href="[^"]*/another"', page)
+            assert '<button class="quiet">Retry</button>' in page
+            form = (await client.get(f"{at}/another")).text
+            assert "&#34;relmName&#34;: &#34;misspelt&#34;" in form
+            key = re.findall(r'name="key" value="([^"]+)"', form)[0]
+            wrong = await press(client, f"{at}/another", payload="{", key=key)
+            assert (wrong.status_code, "no valid JSON" in wrong.text) == (422, True)
+            payload = json.dumps({"tenantId": "test-tenant", "realmName": "test-realm"})
+            sent = [
+                await press(client, f"{at}/another", payload=payload, key=key, reason="mistyped")
+                for _ in range(2)
+            ]
+            other = sent[0].headers["location"]
+            assert [answer.headers["location"] for answer in sent] == [other] * 2
+            assert other != at
+            await world.until(other.rpartition("/")[2], "COMPLETED")
+            timeline = (await client.get(f"{other}/panels/timeline")).text
+        assert re.search(r"orchestration started</b>: mistyped <span[^>]*>by local<", timeline)
+
+    async def test_a_step_that_was_not_reached_is_named_so_in_both_its_places(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        flow = await world.execute(relmName="misspelt")
+        await world.until(flow, "FAILED")
+        at = f"/orchestrations/tenantCreation/runs/{flow}/panels"
+        async with browser(world.cluster) as client:
+            for panel in ("run", "timeline"):
+                page = (await client.get(f"{at}/{panel}")).text
+                assert "not reached<" in page
+                assert "pending<" not in page
+
+    async def test_a_step_without_a_worker_names_who_does_it_for_others(
+        self, world: SagaWorld
+    ) -> None:
+        await world.register("realm-service", "client-service")
+        other = TENANT | {"orchName": "other"}
+        await world.post("register", json=other, headers={"X-Service-Name": "tenant-service"})
+        flow = (await world.post("execute/other", json={}))["flowId"]
+        async with browser(world.cluster) as client:
+            page = (await client.get(f"/orchestrations/other/runs/{flow}")).text
+            listed = (await client.get("/orchestrations")).text
+        assert "<b>createRealm</b>: realm-service does a step of that name" in page
+        assert "<dt>Waiting for</dt>" in page
+        assert '<span class="chip wait">lacks workers</span>' in listed
 
     async def test_runs_are_found_across_orchestrations_by_name_state_and_day(
         self, world: SagaWorld
@@ -391,7 +450,7 @@ class TestJobs:
             for path in ("/jobs/panels/jobs", "/jobs/j1/panels/job"):
                 page = (await client.get(path)).text
                 assert shown[1:] in page
-                assert "succeeded" not in page
+                assert ">succeeded<" not in page
                 assert '"chip good"' not in page
                 assert "verdict good" not in page
 

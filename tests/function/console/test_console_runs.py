@@ -105,7 +105,7 @@ async def test_undo_is_offered_only_where_it_would_undo_something(
         assert f"{AT}/{failed}/undo" not in await part(client, f"{AT}/{failed}/panels/run")
         assert f"{AT}/{failed}/retry" in await part(client, f"{AT}/{failed}/panels/run")
         assert f"{AT}/{flow}/undo" in await part(client, f"{AT}/{flow}/panels/run")
-        assert 'class="primary">Undo<' in await part(client, f"{AT}/{flow}/undo")
+        assert 'class="primary danger">Undo<' in await part(client, f"{AT}/{flow}/undo")
         for at in (f"{AT}/{failed}/undo", f"{AT}/{flow}/undo?to=createClient"):
             page = await part(client, at)
             assert "There is nothing to undo." in page
