@@ -47,7 +47,7 @@ async def fire(event: ScheduleDue, sources: Mapping[str, Source] | None, ctx: Co
             logger.info("the tick changes nothing: no time of %s is %s", event.schedule, event.time)
     else:
         try:
-            await run_now(event.schedule, event.requested_by, event.nominal, ctx)
+            await run_now(event.schedule, event.requested_by, event.nominal, ctx, reason="")
         except Conflict as conflict:
             logger.info("the tick changes nothing: %s", conflict)
 
@@ -97,6 +97,9 @@ async def pass_on(event: ScheduleDue, source: Source | None, ctx: Context) -> No
         cause=correlation.extensions(),
     )
     async with ctx.store.transaction() as tx:
+        if event.requested_by:
+            action = UserAction(event.requested_by, "run", event.schedule)
+            await record_action(tx, ctx.function, action, ctx.now())
         entries = await ctx.resources.durable.put(tx, ctx.function, trace.created([message]))
     ctx.resources.durable.deliver(entries)
 

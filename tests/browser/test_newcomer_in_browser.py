@@ -30,7 +30,9 @@ async def test_which_sprint_will_be_late(tab: Tab) -> None:
 async def test_did_everything_of_this_morning_go_well(tab: Tab) -> None:
     page = await tab.open("/")
     run = page.locator(".panel-morning")
-    await expect(run.locator("summary")).to_contain_text("all that was due went well")
+    # Before the hour of the schedules it was run by hand.
+    ran = re.compile("all that was due went well|Run by hand at")
+    await expect(run.locator("summary")).to_contain_text(ran)
     await expect(run.locator("summary")).to_contain_text("1 event on request failed: cycle-trigger")
     await run.locator("summary").click()
     for function in ("sprint-report", "cycle-trigger", "scrum-simulate", "scrum-report"):

@@ -149,12 +149,30 @@ async def stage_of(
         row |= {name: mine[name] for name in ("runs", "took_ms", "last")}
     if stage.cause:
         return row | await followed(ask, stage, day)
+    if mine:
+        row["by_hand"] = await _by_hand(ask, stage, day, due)
+        row["next_due"] = due if isinstance(due, datetime) else None
     fails = bool(mine and mine["failed"])
     if status is not None and not (fails and status[0] == "running"):
         return row | {"state": status[0], "detail": status[1]}
     if fails:
         return row | {"state": "failed", "detail": mine["detail"]}
     return row if mine else row | not_run(due, ask.ctx.now())
+
+
+async def _by_hand(
+    ask: Ask, stage: Stage, day: date, due: datetime | Status | None
+) -> tuple[str, str] | None:
+    """Who ran it, empty where that is not on record, and when; None where the schedule did.
+
+    What ran before the first time that it is due, or on a day without one, a user has run. Whether
+    a schedule that was made later had been due is unknown, so only a user's name tells.
+    """
+    is_early = due > ask.ctx.now() if isinstance(due, datetime) else due is not None
+    runs = await good_runs(ask, stage.name, day) if is_early else []
+    if not runs or (isinstance(due, tuple) and due[0] == "unknown" and not runs[0]["requested_by"]):
+        return None
+    return runs[0]["requested_by"] or "", clock(runs[0]["ended_at"])[:5]
 
 
 def not_run(due: datetime | Status | None, now: datetime) -> Row:
@@ -238,6 +256,9 @@ def _of_schedules(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
         if is_today and not {"not due", "unknown"} & {report["state"], scrum["state"]}:
             return "wait", f"The morning has not run yet{_when(report)}."
         return "wait", "No morning ran on this day."
+    ran = [row for row in (report, scrum) if row["runs"]]
+    if all(row["by_hand"] for row in ran):
+        return "calm", _ran_by_hand(ran, (report, scrum))
     if not report["runs"]:
         return "wait", f"The daily scrums ran; the sprint report has not run{_when(report)}."
     if scrum["state"] == "not due":
@@ -247,11 +268,34 @@ def _of_schedules(rows: Sequence[Row], is_today: bool) -> tuple[str, str]:
     return "good", "The morning ran, and all that was due went well."
 
 
+def _ran_by_hand(rows: Sequence[Row], both: Sequence[Row]) -> str:
+    """Who ran it and when, and when the schedules are due.
+
+    >>> report = {"name": "sprint-report", "by_hand": ("ada", "04:49"), "next_due": None}
+    >>> due = datetime.fromisoformat("2026-03-02T14:00Z")
+    >>> scrum = {"name": "scrum-simulate", "by_hand": ("ada", "04:49"), "next_due": due}
+    >>> _ran_by_hand([report, scrum], [report, scrum])
+    'Run by hand by ada at 04:49 UTC; sprint-report is due no more today, scrum-simulate is due at \
+14:00 UTC.'
+    """
+    users = sorted({who for who, _ in (row["by_hand"] for row in rows) if who})
+    at = max(at for _, at in (row["by_hand"] for row in rows))
+    by = f" by {', '.join(users)}" if users else ""
+    only = "" if len(rows) == len(both) else f" ({rows[0]['name']})"
+    due = [
+        f"{row['name']} is due at {clock(row['next_due'])[:5]} UTC"
+        if row["next_due"]
+        else f"{row['name']} is due no more today"
+        for row in rows
+    ]
+    return f"Run by hand{by} at {at} UTC{only}; {', '.join(due)}."
+
+
 def _row(stage: Stage, state: str, detail: str = "") -> Row:
     names = ("runs", "asked", "asked_failed", "swept_failed", "unhandled", "failed_runs")
     counts = dict.fromkeys(names, 0)
     row = {"name": stage.name, "does": stage.does, "state": state, "detail": detail}
-    return row | counts | {"took_ms": None, "last": None}
+    return row | counts | {"took_ms": None, "last": None, "by_hand": None, "next_due": None}
 
 
 def _when(row: Row) -> str:

@@ -143,6 +143,15 @@ class TestMorning:
         await days.good_morning()
         assert "The morning ran, and all that was due went well." in await days.morning()
 
+    async def test_what_ran_before_it_was_due_was_run_by_hand(self, days: Days) -> None:
+        days.now = MONDAY.replace(hour=13, minute=0)
+        at = days.now - timedelta(minutes=59, seconds=30)
+        await days.ran("sprint_report", "sprint-report@1", at=at)
+        await days.ran("scrum_simulate", "scrum-simulate@1", at=at)
+        page = await days.morning()
+        due = "sprint-report is due at 13:30 UTC, scrum-simulate is due at 14:00 UTC"
+        assert f'<span class="calm">Run by hand at 12:00 UTC; {due}.' in page
+
     async def test_failures_behind_many_good_runs_are_seen(self, days: Days) -> None:
         await days.good_morning()
         early = MONDAY - timedelta(hours=3)

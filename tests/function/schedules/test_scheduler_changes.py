@@ -129,6 +129,11 @@ async def test_a_past_minute_is_run_with_the_data_of_then(world: World) -> None:
         await world.tick(ScheduleDue(schedule="nightly", time=at, requested_by="ada"))
     await world.cluster.relayed()
     assert [json.loads(one.data)["project_id"] for one in world.due()] == ["P", "Q"]
+    async with world.cluster.client("scheduler") as scheduler:
+        actions = (await scheduler.get("/actions")).json()["actions"]
+    assert {(row["who"], row["action"], row["subject"][:8]) for row in actions} == {
+        ("ada", "run", "nightly@")
+    }
 
 
 async def test_a_tick_that_no_user_sent_runs_nothing_whenever_it_comes(world: World) -> None:
