@@ -41,7 +41,11 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     peer = ask.function(FUNCTION)
     answer = await peer.read("/dead-letters", **wanted, limit=PAGE, cursor=query.get("before"))
     for found in answer["dead_letters"]:
-        found["cause"] = cause(found)
+        found |= {"cause": cause(found), "name": event_name(found)}
+    some_open = any(found["state"] == "open" for found in answer["dead_letters"])
+    open_ = answer["total"]
+    if some_open and wanted.get("state") != "open":
+        open_ = (await peer.read("/dead-letters", **wanted | {"state": "open"}, limit=1))["total"]
     older = urlencode({**wanted, "before": answer["next"]}) if answer["next"] else ""
     return {
         "dead_letters": answer["dead_letters"],
@@ -52,7 +56,8 @@ async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
         "try_it": TRY_IT if ask.settings.console_local else "",
         "total": answer["total"],
         "ended": "before" in query,
-        "some_open": any(found["state"] == "open" for found in answer["dead_letters"]),
+        "some_open": some_open,
+        "open": open_,
     }
 
 
@@ -79,6 +84,16 @@ def cause(found: Row) -> str:
     else:
         message = f"{who} answered {code}"
     return f"{message}: {detail}" if detail else message
+
+
+def event_name(found: Row) -> str:
+    """An event by its content: its type, and what it is about.
+
+    >>> event_name({"type": "io.dsm.cycle.requested.v1", "subject": None, "about": "GONE-2"})
+    'cycle.requested · GONE-2'
+    """
+    about = found.get("about") or found["subject"]  # a release before has no `about`
+    return f"{short_type(found['type'])} · {about}" if about else short_type(found["type"])
 
 
 def is_final(found: Row) -> bool:

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.dead_letters import cause, read_dead_letter, trace_of
+from functions.console.dead_letters import cause, event_name, read_dead_letter, trace_of
 from functions.console.events import search
-from functions.console.formatting import instant, short_type
+from functions.console.formatting import instant
 from functions.console.pages import CHANGED, Page
 from functions.console.panels import NotHere, Panel, Query, show_one
 from functions.console.plots.waterfall import attempts_of, times
@@ -44,8 +44,7 @@ async def _row(ask: Ask, number: str) -> Row:
     except NotFound as error:
         return {"number": number, "outcome": "not found", "detail": error.detail}
     outcome, detail = await _outcome(ask, found)
-    name = f"{short_type(found['type'])} {found['subject'] or ''}".strip()
-    row = {"number": number, "name": name, "trace": trace_of(found["event"])}
+    row = {"number": number, "name": event_name(found), "trace": trace_of(found["event"])}
     return row | {"outcome": outcome, "detail": detail}
 
 

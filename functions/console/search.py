@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 from functions.console import service_health
 from functions.console.ask import Ask, Row
+from functions.console.dead_letters import event_name
 from functions.console.events import correlation
-from functions.console.formatting import short_type
 from functions.console.names import employee_names, project_names
 from functions.console.pages import endpoint
 from functions.console.panels import NotHere
@@ -68,14 +68,15 @@ async def dead_letters(ask: Ask, term: str) -> list[Hit]:
     if len(term) < MIN_PART:
         return []
     newest = (await peer.read("/dead-letters", limit=MAX_READ))["dead_letters"]
-    about = ("subject", "detail", "id")
-    found = [row for row in newest if any(fits(term, row[name] or "") for name in about)]
+    about = ("subject", "about", "detail", "id")
+    found = [row for row in newest if any(fits(term, row.get(name) or "") for name in about)]
     return [_dead_letter(row) for row in found[:MAX_HITS]]
 
 
 def _dead_letter(row: Row) -> Hit:
-    name = f"{row['number']}: {short_type(row['type'])} {row['subject'] or ''}".strip()
-    return Hit("Dead letter", name, f"/dead-letters/{row['number']}")
+    return Hit(
+        "Dead letter", f"{row['number']}: {event_name(row)}", f"/dead-letters/{row['number']}"
+    )
 
 
 async def jobs(ask: Ask, term: str) -> list[Hit]:

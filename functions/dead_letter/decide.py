@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 # What brokers add on the way; an event that is sent again starts afresh.
 _ADDED = "knative"
+
+# An id in JSON: a name that ends with id, and its text.
+_ID = re.compile(r'(?i:id)"\s*:\s*"([^"\\]{1,80})"')
+MAX_IDS = 2
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,14 @@ def _decoded(text: str | None) -> str | None:
         return base64.b64decode(whole, validate=True).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return text
+
+
+def about(subject: str | None, head: bytes) -> str:
+    """What an event is about: its subject, or the first ids in the beginning of its JSON.
+
+    >>> about(None, b'{"project_id": "GONE-2", "by": "x", "sprint_id": "S1"}')
+    'GONE-2, S1'
+    >>> about("A-1", b'{"project_id": "GONE-2"}'), about(None, b"text")
+    ('A-1', '')
+    """
+    return subject or ", ".join(_ID.findall(head.decode(errors="replace"))[:MAX_IDS])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from functions.dead_letter.decide import Failure
+from functions.dead_letter.decide import Failure, about
 from functions.kit import cloudevents
 from functions.kit.durable.database import without_nul as _text
 
@@ -22,6 +22,8 @@ State = Literal["open", "redriving", "redriven", "dismissed"]
 # Type, function, state, and when it last failed: since and before; None is any.
 Wanted = tuple[str | None, str | None, str | None, datetime | None, datetime | None]
 
+# So much of the data is looked at for what an event without a subject is about, bytes.
+HEAD = 2000
 # Without the event itself, which may be large: a list must not load it.
 _SUMMARY = """number, seen, source, id, dest, type, subject, function, code, detail, first_at,
     last_at, count, state, size"""
@@ -60,7 +62,10 @@ class DeadLetter:
 
     def summary(self) -> dict[str, Any]:
         """Everything but the event, as JSON."""
-        return _summary({k: v for k, v in self.row.items() if k not in ("attributes", "data")})
+        return _summary(
+            {k: v for k, v in self.row.items() if k not in ("attributes", "data")},
+            self.data[:HEAD],
+        )
 
 
 @dataclass(frozen=True)
@@ -139,16 +144,18 @@ async def newest(
 ) -> list[dict[str, Any]]:
     """The summaries of dead letters by when they were seen last, newest first, as JSON."""
     rows = await connection.fetch(
-        f"""SELECT {_SUMMARY} FROM dead_letter
+        f"""SELECT {_SUMMARY}, substr(data, 1, {HEAD}) AS head FROM dead_letter
             WHERE {_MATCHES} AND ($6::bigint IS NULL OR seen < $6)
             ORDER BY seen DESC LIMIT $7""",
         *(*wanted, before, limit),
     )
-    return [_summary(dict(row)) for row in rows]
+    found = [dict(row) for row in rows]
+    return [_summary(row, row.pop("head")) for row in found]
 
 
-def _summary(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: row[name].isoformat() for name in ("first_at", "last_at")}
+def _summary(row: dict[str, Any], head: bytes) -> dict[str, Any]:
+    times = {name: row[name].isoformat() for name in ("first_at", "last_at")}
+    return row | times | {"about": about(row["subject"], head)}
 
 
 async def oldest(connection: Connection, wanted: Wanted, limit: int) -> tuple[list[int], int]:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from functions.console import dead_letters, jobs, orchestrations, run_actions
 from functions.console.ask import Ask, Row
-from functions.console.formatting import count, short_type
+from functions.console.formatting import count
 from functions.console.pages import endpoint
 from functions.console.redriven import SENDING, followed
 from functions.console.rendering import View, render
@@ -63,10 +63,12 @@ async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) 
 
 async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
     found = await dead_letters.read_dead_letter(ask, item)
-    name = f"{short_type(found['type'])} {found['subject'] or ''}".strip()
     is_again = action == "redrive" and dead_letters.is_final(found)
     warning = dead_letters.REFUSED_AGAIN if is_again else ""
-    return {"name": name, "detail": "", "warning": warning, "id": found["id"]}
+    name = dead_letters.event_name(found)
+    return {"name": f"{name}: {dead_letters.cause(found)}", "detail": "", "warning": warning} | {
+        "id": found["id"]
+    }
 
 
 async def _describe_run(ask: Ask, item: str, action: str) -> Row:

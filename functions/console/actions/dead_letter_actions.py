@@ -18,6 +18,7 @@ from functions.console.dead_letters import (
     as_text,
     cause,
     chosen,
+    event_name,
     is_final,
     read_dead_letter,
 )
@@ -34,7 +35,7 @@ async def confirm_one(view: View) -> Response:
     found = await read_dead_letter(view.ask, number)
     last = f"{ago(found['last_at'], view.ask.ctx.now())} ({moment(found['last_at'])} UTC)"
     facts = {
-        "event": f"{found['type']} {found['subject'] or ''}",
+        "event": event_name(found),
         "id": found["id"],
         "went wrong": cause(found),
         **({"if sent unchanged": REFUSED_AGAIN} if is_final(found) else {}),
@@ -130,7 +131,7 @@ async def confirm_end(view: View) -> Response:
         "title": f"{title} dead letter {number}?",
         "text": text,
         "facts": {
-            "event": f"{found['type']} {found['subject'] or ''}",
+            "event": event_name(found),
             "id": found["id"],
             "failed": cause(found),
         },

@@ -18,8 +18,8 @@ from starlette.routing import Route
 from functions.console import deliveries
 from functions.console.ask import Ask, Row
 from functions.console.attention_item import SHOWN, Item
-from functions.console.dead_letters import cause
-from functions.console.formatting import clock, format_state, moment, short_type
+from functions.console.dead_letters import cause, event_name
+from functions.console.formatting import clock, format_state, moment
 from functions.console.jobs import state_of
 from functions.console.pages import endpoint, whole_page_anew
 from functions.console.panels import Query
@@ -55,7 +55,7 @@ async def dead_letters(ask: Ask) -> tuple[int, list[Item]]:
     answer = await ask.function("dead-letter").read("/dead-letters", state="open", limit=SHOWN)
     return answer["total"], [
         Item(
-            f"{short_type(row['type'])} {row['subject'] or ''}".strip(),
+            event_name(row),
             cause(row),
             "open",
             f"/dead-letters/{row['number']}",

@@ -410,7 +410,20 @@ class TestDeadLetters:
             await dead_letters.relayed()
             page = (await client.get(answer.headers["location"])).text
         assert re.search(r">returned<", page)
+        assert 'data-label="Detail">failed again: ' in page
         assert "Dead letter 1 is being sent again" in page
+
+    async def test_the_list_names_what_events_are_about_and_counts_what_it_dismisses(
+        self, dead_letters: Cluster
+    ) -> None:
+        async with browser(dead_letters) as client:
+            page = (await client.get("/dead-letters")).text
+            today = (await client.get("/panels/attention")).text
+            form = (await client.get("/dead-letters/dismiss")).text
+        named = "cycle.requested · &lt;b&gt;NOBODY&lt;/b&gt;"
+        assert page.count(f">{named}</a>") == today.count(f"{named}<") > 1
+        assert f"Dismiss all {page.count(named)} open" in page
+        assert "Reason (required) <input" in form
 
     async def test_a_dead_letter_that_is_gone_already_says_so(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:

@@ -51,10 +51,11 @@ async def test_what_is_sent_again_is_named_before_and_after(dead_letters: Cluste
         page = (await client.get(asked)).text
         single = (await client.get("/dead-letters/1/redrive")).text
         done = await press(client, asked, items="1\n2")
-    assert page.count("</code> cycle.requested <button") == 2
+    named = "cycle.requested · &lt;b&gt;NOBODY&lt;/b&gt;"
+    assert page.count(f"</code> {named}: cycle-trigger refused it for good") == 2
     assert page.count("<small>It was refused for good") == 2
     assert "unless it is edited" in single
-    assert done.text.count("<small>cycle.requested</small>") == 2
+    assert done.text.count(f"<small>{named}</small>") == 2
     assert results(done.text) == {}, "the part below, which refreshes itself, has them"
     assert 'data-part="redriven"' in done.text
     assert 'hx-get="/navigation?here=/dead-letters"' in done.text, "the menu asks for its counts"

@@ -93,10 +93,13 @@ async def test_a_team_member_is_found_by_id_and_by_how_the_name_begins(cluster: 
 @pytest.mark.parametrize(
     ("term", "expected"),
     [
-        ("GONE-0", {"about GONE-0", "4: cycle.requested GONE-0"}),
-        ("gone", {"about GONE-0", "about acme/gone-1", "4: cycle.requested GONE-0"}),
+        ("GONE-0", {"about GONE-0", "4: cycle.requested · GONE-0"}),
+        ("gone", {"about GONE-0", "about acme/gone-1", "4: cycle.requested · GONE-0"}),
         ("one-0", set()),
-        ("such project", {"1: cycle.requested", "4: cycle.requested GONE-0"}),
+        (
+            "such project",
+            {"1: cycle.requested · &lt;b&gt;NOBODY&lt;/b&gt;", "4: cycle.requested · GONE-0"},
+        ),
     ],
 )
 async def test_subjects_and_reasons_are_found_by_how_a_word_begins(
