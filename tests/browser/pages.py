@@ -22,6 +22,7 @@ PAGES = {
     "run": "/orchestrations/tenantCreation/runs/{flow}",
     "waiting run": "/orchestrations/nobodyWorks/runs/{waiting}",
     "undo plan": "/orchestrations/tenantCreation/runs/{flow}/undo",
+    "another run": "/orchestrations/tenantCreation/runs/{failed}/another",
     "jobs": "/jobs",
     "job": "/jobs/{job}",
     "agents": "/agents",

@@ -64,11 +64,9 @@ async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) 
 async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
     found = await dead_letters.read_dead_letter(ask, item)
     is_again = action == "redrive" and dead_letters.is_final(found)
-    warning = dead_letters.REFUSED_AGAIN if is_again else ""
+    warning = dead_letters.cause(found) + (f". {dead_letters.REFUSED_AGAIN}" if is_again else "")
     name = dead_letters.event_name(found)
-    return {"name": f"{name}: {dead_letters.cause(found)}", "detail": "", "warning": warning} | {
-        "id": found["id"]
-    }
+    return {"name": name, "detail": "", "warning": warning, "id": found["id"]}
 
 
 async def _describe_run(ask: Ask, item: str, action: str) -> Row:

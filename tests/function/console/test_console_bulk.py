@@ -52,8 +52,9 @@ async def test_what_is_sent_again_is_named_before_and_after(dead_letters: Cluste
         single = (await client.get("/dead-letters/1/redrive")).text
         done = await press(client, asked, items="1\n2")
     named = "cycle.requested · &lt;b&gt;NOBODY&lt;/b&gt;"
-    assert page.count(f"</code> {named}: cycle-trigger refused it for good") == 2
-    assert page.count("<small>It was refused for good") == 2
+    assert page.count(f"</code> {named} <button") == 2
+    assert page.count("<small>cycle-trigger refused it for good") == 2
+    assert page.count("It was refused for good: it likely will be again") == 2
     assert "unless it is edited" in single
     assert done.text.count(f"<small>{named}</small>") == 2
     assert results(done.text) == {}, "the part below, which refreshes itself, has them"

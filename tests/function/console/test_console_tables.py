@@ -47,7 +47,7 @@ async def test_the_results_of_a_bulk_action_are_there_as_csv(dead_letters: Clust
     name, [head, dismissed, failed] = rows_of(done.text)
     assert name == "results.csv"
     assert head == ["Dead letter", "Outcome", "Detail"]
-    assert dismissed == ["1 cycle.requested", "dismissed", ""]
+    assert dismissed == ["1 cycle.requested · <b>NOBODY</b>", "dismissed", ""]
     assert failed[:2] == ["999", "failed"]
     assert "999" in failed[2]
 
