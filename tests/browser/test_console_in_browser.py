@@ -198,7 +198,7 @@ async def test_an_undo_shows_its_plan_first_and_then_takes_back(tab: Tab, ran: M
     page = await tab.open(f"/orchestrations/tenantCreation/runs/{ran.flow}")
     await expect(page.locator(".panel-run .verdict")).to_contain_text("Completed")
     await page.click("a:has-text('Undo')")
-    await expect(page.locator(".facts")).to_contain_text("createClient")
+    await expect(page.locator(".plan")).to_contain_text("createClient")
     await page.get_by_label("Reason").fill("a drill")
     await page.click("button:has-text('Undo')")
     # Without a reload: the page asks again until it is so.
