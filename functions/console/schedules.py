@@ -22,6 +22,7 @@ from functions.console.panels import Panel, Query
 from functions.console.ping_sources import (
     OWN_RECORD,
     TICK,
+    cron_of,
     described,
     name_of,
     overdue,
@@ -42,14 +43,39 @@ async def every(ask: Ask, query: Query) -> Mapping[str, Any]:
     known = known_since(rows, since)
     is_all_newer = bool(kept) and sum(map(len, known.values())) == len(kept)
     begun = min(known) if is_all_newer else since
+    tone, *sentence = verdict(rows, since)
     return {
         "schedules": rows,
         "away": away,
-        "verdict": verdict(rows, since),
+        "verdict": ("calm" if is_all_newer and tone == "good" else tone, *sentence),
+        "is_young": is_all_newer,
         "begun": begun,
-        "until": ask.ctx.now().replace(second=0),  # else each look would be a change
+        "until": max(begun, handled_until(rows, ask.ctx.now())),
         "known": {at: names for at, names in known.items() if at > begun},
     }
+
+
+def handled_until(rows: Sequence[Row], now: datetime) -> datetime:
+    """The last whole minute of which the runs of all that was due are on record.
+
+    >>> now = datetime.fromisoformat("2026-03-02T14:05:02Z")
+    >>> sweep = {"cron": "* * * * *", "zone": "UTC", "ledger": None, "problem": ""}
+    >>> print(handled_until([sweep | {"last": {"ended_at": "2026-03-02T14:03:01Z"}}], now))
+    2026-03-02 14:03:00+00:00
+    >>> print(handled_until([sweep | {"last": {"ended_at": "2026-03-02T14:05:01Z"}}], now))
+    2026-03-02 14:05:00+00:00
+    """
+    minute = timedelta(minutes=1)
+    until = now.replace(second=0, microsecond=0)
+    for row in rows:
+        open_ticks = (row["ledger"] or {}).get("open", [])
+        due = [instant(tick["nominal"]) for tick in open_ticks]
+        ended = instant((row.get("last") or {}).get("ended_at"))
+        if ended and not row["problem"]:
+            last = ended.replace(second=0, microsecond=0)
+            due.append(cron_of({"schedule": row["cron"], "timezone": row["zone"]}).after(last))
+        until = min([until, *(at - minute for at in due if at and at <= until)])
+    return until
 
 
 async def week(ask: Ask, query: Query) -> Mapping[str, Any]:
@@ -63,8 +89,12 @@ async def week(ask: Ask, query: Query) -> Mapping[str, Any]:
         before=now.isoformat(),
         cursor=cursor,
     )
+    known = [] if ticks or cursor else [*(await ledger.schedules(ask)).values()]
+    begun = [instant(one["known_since"]) for one in known]
     return {
         "ticks": ticks,
+        "begun": max([now - LOOKED_BACK, *(at for at in begun if at)]),
+        "names": [one["name"] for one in known],
         "older": urlencode({"cursor": following}) if following else "",
         "newest": "cursor=" if cursor else "",
         "ended": bool(cursor),

@@ -89,6 +89,8 @@ async def test_the_sentence_on_a_week_says_since_when_it_is_known_and_what_was_d
     await world.wake(MONDAY + 14 * HOUR + 31 * MINUTE)
     page = (await client.get("/schedules/panels/schedules")).text
     assert f"All that was due {begun} until 2 Mar 2026 14:31:00 was handled." in read(page)
+    assert "Before that there is no record, so this week cannot be judged." in page
+    assert '<p class="verdict calm">All that was due' in page
     one = read(await panel(client, "schedule"))
     assert re.search(rf"All that was due {begun}, .* until 2 Mar 2026 14:31:00 was handled", one)
     world.ping("yearly", "0 0 1 1 *", missed="latest")
@@ -104,7 +106,8 @@ async def test_the_times_of_a_week_are_listed_across_schedules(
     assert (await press(client, f"{AT}/run")).status_code == 303  # a user's run was not due
     await world.cluster.relayed()
     await world.work()
-    assert "Nothing was due" in (await client.get(at)).text
+    page = read((await client.get(at)).text)
+    assert "No scheduled time of sprint-report fell since 2 Mar 2026 00:00:00." in page
     world.ping("nightly", "0 1 * * *", missed="latest")
     await world.wake(MONDAY + MINUTE)
     await a_lost_week(world)
