@@ -162,7 +162,7 @@ async def confirm(view: View) -> Response:
 
 
 async def cancel(view: View) -> Response:
-    return await _act(view, "cancel", "It was asked to stop.")
+    return await _act(view, "cancel", "It was asked to stop.", "busy")
 
 
 async def confirm_retry(view: View) -> Response:
@@ -190,13 +190,13 @@ async def _confirm(view: View, verb: str, text: str, word: str) -> Response:
     return render(view, "confirm.html", values)
 
 
-async def _act(view: View, word: str, notice: str) -> Response:
+async def _act(view: View, word: str, notice: str, tone: str = "good") -> Response:
     """Have job-launcher do it, with the form's reason."""
     form, who = await view.authentication.act()
     at = path("jobs", view.query["id"])
     reason = urlencode({"reason": form["reason"]})
     await view.ask.function(FUNCTION).act(f"{at}/{word}?{reason}", who)
-    return done(view, at, notice)
+    return done(view, at, notice, tone)
 
 
 DECISIONS = {"approve": "Approve", "reject": "Reject"}

@@ -126,8 +126,8 @@ async def _publish(
 ) -> Response:
     reason = shortened(Query(request).text("reason") or "", 400)
     user = user_of(request.headers) or "anonymous"
-    past = {"cancel": "cancelled", "retry": "retried"}[word]
-    why = f"{past} over HTTP by {user}{': ' if reason else ''}{reason}"
+    verb, past = {"cancel": ("stop", "stopped"), "retry": ("retry", "retried")}[word]
+    why = f"{past} by {user}{': ' if reason else ''}{reason}"
     command = kind(job=row.id, reason=why)
     key = request.headers.get("idempotency-key")
     excluded = set(command.attributes())
@@ -142,7 +142,7 @@ async def _publish(
         datacontenttype="application/json",
     )
     async with ctx.store.transaction() as tx:
-        done = UserAction(user, f"asked to {word}", f"job {row.id}", reason)
+        done = UserAction(user, f"asked to {verb}", f"job {row.id}", reason)
         await record_action(tx, ctx.function, done, ctx.now())
         entries = await ctx.resources.durable.put(tx, ctx.function, [message])
     ctx.resources.durable.deliver(entries)

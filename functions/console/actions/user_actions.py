@@ -63,6 +63,6 @@ def routes() -> list[Route]:
         "/actions",
         "Actions",
         [Panel("actions", "The latest first", newest, live_s=10)],
-        lead="What users did here, on the command line and over HTTP. A run of an orchestration "
-        "has its own record, on its page.",
+        lead="What users did here, on the command line and by other programs. A run of an "
+        "orchestration has its own record, on its page.",
     ).routes()

@@ -293,7 +293,7 @@ class TestJobs:
                 assert (await press(client, f"{at}/cancel")).status_code == 303
 
             sent = await eventually(partial(sent_as, cluster, "io.dsm.job.cancel.requested.v1"))
-        assert sent == [{"job": job["job_id"], "reason": f"cancelled over HTTP by local: {REASON}"}]
+        assert sent == [{"job": job["job_id"], "reason": f"stopped by local: {REASON}"}]
 
     async def test_what_waits_for_approval_is_shown_and_decided_with_a_reason(
         self, cluster: Cluster, functions_database: str, tmp_path: Path
@@ -407,7 +407,7 @@ class TestJobs:
                 assert (await press(client, f"{at}/retry")).status_code == 303
 
             sent = await eventually(partial(sent_as, cluster, "io.dsm.job.retry.requested.v1"))
-        assert sent == [{"job": job["job_id"], "reason": f"retried over HTTP by local: {REASON}"}]
+        assert sent == [{"job": job["job_id"], "reason": f"retried by local: {REASON}"}]
 
     @pytest.mark.parametrize(
         ("outcome", "result", "shown"),

@@ -177,4 +177,4 @@ async def test_a_retry_over_http_is_an_event_of_who_asked(world: World) -> None:
         return world.cluster.sink.of(JobRetryRequested)
 
     [event] = await eventually(sent)
-    assert (event.job, event.reason) == (fields["job_id"], "retried over HTTP by ann: again")
+    assert (event.job, event.reason) == (fields["job_id"], "retried by ann: again")
