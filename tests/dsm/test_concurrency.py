@@ -34,6 +34,23 @@ async def test_two_starts_at_once_make_one_sprint(dsm: Dsm) -> None:
     assert sorted(a.status_code for a in answers) == [201, 409, 409, 409]
 
 
+async def test_a_start_and_its_repeats_at_once_are_one_start(dsm: Dsm) -> None:
+    body = {"sprint_name": "s", "duration_weeks": 2}
+
+    async def starts(project: str) -> list[str]:
+        await dsm.project(project)
+        await dsm.backlog(project)
+        at = f"/sprints/{project}"
+        made = await asyncio.gather(
+            *(dsm.post("sprint-service", at, body, key=f"of {project}") for _ in range(16))
+        )
+        return [one["sprint_id"] for one in made]
+
+    for number in range(5):
+        project = f"GEM-{number}"
+        assert await starts(project) == [f"{project}-S01"] * 16
+
+
 async def test_sample_data_made_twice_at_once_is_there_once(dsm: Dsm) -> None:
     made = await asyncio.gather(*(dsm.post("project-orchestrator", "/sample-data") for _ in "12"))
     assert made[0]["finished_sprint"] == made[1]["finished_sprint"]

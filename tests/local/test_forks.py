@@ -92,6 +92,7 @@ async def starts(forks: Forks, program: Path) -> AsyncIterator[Starts]:
 def server_of(process: ServiceProcess) -> psutil.Process:
     parent = psutil.Process(process.pid).parent()
     assert parent is not None
+    assert parent.pid != os.getpid(), "it was started without a server"
     return parent
 
 

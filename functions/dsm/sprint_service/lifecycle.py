@@ -30,17 +30,9 @@ class Found:
 
 
 async def find(ctx: Context, project_id: str) -> Found:
-    """Ask for what a new sprint needs; `Conflict` while another is in progress."""
-    async with ctx.store.connection() as connection:
-        await _check_none_runs(connection, project_id)
+    """Ask for what a new sprint needs."""
     members, backlog = await asyncio.gather(_team(ctx, project_id), _unassigned(ctx, project_id))
     return Found(members, backlog)
-
-
-async def _check_none_runs(connection: Connection, project_id: str) -> None:
-    running = await tables.active(connection, project_id)
-    if running is not None:
-        raise Conflict(f"Sprint {running} is in progress for project {project_id}")
 
 
 async def start(
@@ -56,7 +48,9 @@ async def start(
     A task that another sprint took since it was found is a `Conflict`.
     """
     await tables.lock_project(tx, project_id)
-    await _check_none_runs(tx, project_id)
+    running = await tables.active(tx, project_id)
+    if running is not None:
+        raise Conflict(f"Sprint {running} is in progress for project {project_id}")
     chosen = decide.chosen(found.backlog, asked["max_tasks_per_sprint"])
     if not chosen:
         raise Conflict(f"No unassigned tasks in the backlog of project {project_id}")
