@@ -161,9 +161,14 @@ async def test_on_a_phone_the_pages_fold_into_a_menu(browser: Browser, ran: Morn
     page = await Tab(await context.new_page(), ran.console).open("/jobs")
     link = page.locator("#pages li a", has_text="Schedules")
     await expect(link).to_be_hidden()
+    right = "e => e.getBoundingClientRect().right"
+    opened = await page.locator("#menu-open").evaluate(right)
     await page.click("#menu-open")
     await expect(link).to_be_visible()
     assert await lies_within(link, 390)
+    assert await page.evaluate("scrollY") == 0
+    closed = await page.locator("#menu-close").evaluate(right)
+    assert abs(closed - opened) < 1, "what closes it is where it was opened"
     await page.click("#menu-close")
     await expect(link).to_be_hidden()
     await page.click("#menu-open")

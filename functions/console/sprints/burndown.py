@@ -57,6 +57,7 @@ async def burndown(ask: Ask, query: Query) -> Mapping[str, Any]:
         "forecast": seen.message,
         "between": between.message if between and seen.ends else "",
         "reported": date.fromisoformat(history[-1]["date"]),
+        "holidays": [row for row in days if row["off"] not in ("", "weekend")],
         "has_scope": any(row["scope"] for row in days),
     }
 

@@ -37,6 +37,7 @@ async def test_days_that_are_no_working_days_are_shaded_and_named(services: Clus
         ("9 Mar", " Founders' Day"),
     ]
     assert page.count("<td>weekend</td>") == 2
+    assert "Holidays: Mon 9 Mar 2026, Founders&#39; Day<" in page
 
 
 @pytest.mark.parametrize(
