@@ -232,3 +232,27 @@ def test_an_agent_has_its_own_grace(
     assert outlasts_grace(one, stopped + timedelta(seconds=after_s), 600) is outlasts
     del one["metadata"]["deletionTimestamp"]
     assert not outlasts_grace(one, stopped + timedelta(days=1), 600)
+
+
+WAITS: dict[str, Any] = {"waiting": {"reason": "PodInitializing"}}
+
+
+@pytest.mark.parametrize("name", ["model", "workspace", "setup"])
+@pytest.mark.parametrize(
+    ("agent", "outlasts"),
+    [(WAITS, True), ({}, True), ({"terminated": {"exitCode": 0}}, False)],
+)
+def test_what_runs_before_an_agent_has_the_grace_of_an_agent(
+    name: str, agent: dict[str, Any], outlasts: bool
+) -> None:
+    """Once the agent has ended, the hours of grace are for what it has left."""
+    stopped = datetime(2026, 1, 1, tzinfo=UTC)
+    before = [{"name": one, "state": {"running": {}}} for one in ("outputs", name)]
+    agents = [{"name": "agent", "state": agent}]
+    one = pod("a", "1", initContainerStatuses=before, containerStatuses=agents)
+    one["metadata"] |= {
+        "deletionTimestamp": (stopped + timedelta(hours=6)).isoformat(),
+        "deletionGracePeriodSeconds": 21600,
+    }
+    assert outlasts_grace(one, stopped + timedelta(seconds=601), 600) is outlasts
+    assert not outlasts_grace(one, stopped + timedelta(seconds=599), 600)

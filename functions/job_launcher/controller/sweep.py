@@ -20,7 +20,7 @@ from functions.kit.errors import FunctionError
 
 logger = logging.getLogger(__name__)
 
-# Of a pod whose agent is killed: its sidecar is left the least that there is.
+# Of a pod that is killed: its sidecar is left the least that there is.
 KILL_S = 30
 
 JobsByName = dict[str, dict[str, Any]]
@@ -109,11 +109,11 @@ async def _delete_orphans(ctx: Context, jobs: JobsByName) -> None:
 
 
 async def _end_agents(ctx: Context, pods: list[dict[str, Any]]) -> None:
-    """Shorten the grace of pods whose agent ignores its SIGTERM: it is meant for their sidecar."""
+    """Shorten the grace of pods that ignore their SIGTERM: it is meant for their sidecar."""
     for pod in pods:
         if outlasts_grace(pod, ctx.now(), AGENT_GRACE_S):
             name = str(pod["metadata"]["name"])
-            logger.warning("pod %s: its agent goes on after its SIGTERM: killing it", name)
+            logger.warning("pod %s: it goes on after its SIGTERM: killing it", name)
             try:
                 await ctx.cluster.delete("v1", "pods", name, grace_s=KILL_S)
             except FunctionError as error:

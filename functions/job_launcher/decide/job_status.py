@@ -18,6 +18,8 @@ ENDED = ("succeeded", "recorded", "failed", "cancelled")
 RECORDED_ONLY = "RecordedOnly"
 # Containers without which the agent does not start.
 AROUND = ("workspace", "setup")
+# Containers that run before the agent starts, and have nothing to post.
+BEFORE = ("model", *AROUND)
 # Reasons of a pod that a node ended; other disruptions are in its conditions.
 _DISRUPTED = ("Evicted", "NodeLost", "NodeShutdown", "Terminated", "UnexpectedAdmissionError")
 
@@ -124,16 +126,24 @@ def disruption(pod: Object) -> str:
 
 
 def outlasts_grace(pod: Object, now: datetime, grace_s: int) -> bool:
-    """Does the agent of a pod that is being deleted run on, `grace_s` seconds after its SIGTERM?"""
+    """Does a pod that is being deleted run on, `grace_s` seconds after its SIGTERM?
+
+    Its agent does, or what comes before an agent that has not started: then there is no work to
+    post, for which a longer grace is meant.
+    """
     metadata, status = pod["metadata"], pod.get("status") or {}
     deadline = _time(metadata.get("deletionTimestamp"))
     given_s = int(metadata.get("deletionGracePeriodSeconds") or 0)
     if deadline is None or given_s <= grace_s:
         return False
-    runs = any(
-        entry.get("name") == "agent" and "running" in (entry.get("state") or {})
-        for entry in status.get("containerStatuses") or ()
-    )
+    states: dict[str, Object] = {
+        str(entry.get("name")): entry.get("state") or {}
+        for part in ("initContainerStatuses", "containerStatuses")
+        for entry in status.get(part) or ()
+    }
+    agent = states.get("agent", {})
+    names = ("agent",) if "running" in agent or "terminated" in agent else BEFORE
+    runs = any("running" in states.get(name, {}) for name in names)
     return runs and now >= deadline - timedelta(seconds=given_s - grace_s)
 
 
