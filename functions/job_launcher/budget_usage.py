@@ -104,18 +104,19 @@ async def report_usage(tx: Connection, job_id: str, usage: AgentUsage) -> None:
         await tx.execute("UPDATE job SET usage = $2 WHERE id = $1", job_id, stored)
 
 
-async def over_their_grant(connection: Connection) -> list[tuple[JobRow, str]]:
-    """Return the Jobs that report more than they were granted, and how much."""
+async def over_their_grant(ctx: Context, connection: Connection) -> list[tuple[JobRow, str]]:
+    """Return the Jobs that have used more than they were granted, and how much."""
     rows = await connection.fetch(
-        """SELECT * FROM job WHERE state IN ('starting', 'running') AND cancel IS NULL
-           AND granted IS NOT NULL AND usage IS NOT NULL
-           AND agent IS NULL AND approval IS NULL  -- else its agent has ended
-           ORDER BY position"""
+        f"""SELECT *, {", ".join(f"{_USES[unit]} AS used_{unit}" for unit in UNITS)} FROM job
+            WHERE state IN ('starting', 'running') AND cancel IS NULL AND granted IS NOT NULL
+            AND agent IS NULL AND approval IS NULL  -- else its agent has ended
+            ORDER BY position""",
+        ctx.now(),
     )
     found = []
-    for row in map(row_of, rows):
-        usage = AgentUsage.model_validate(row.usage)
-        used: dict[Unit, float] = {"usd": usage.cost_usd or 0.0, "tokens": usage.tokens}
+    for one in rows:
+        row = row_of(one)
+        used: dict[Unit, float] = {unit: one[f"used_{unit}"] for unit in UNITS}
         if why := overspent(row.granted or {}, used):
             found.append((row, f"{why} of the budget of group {row.request.group}"))
     return found

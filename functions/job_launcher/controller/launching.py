@@ -71,9 +71,9 @@ async def stop_cancelled(ctx: Context) -> None:
 
 
 async def stop_overspent(ctx: Context) -> None:
-    """End the Jobs that report more than they may use; what they have done is kept."""
+    """End the Jobs that have used more than they may; what they have done is kept."""
     async with ctx.store.connection() as connection:
-        found = await budget_usage.over_their_grant(connection)
+        found = await budget_usage.over_their_grant(ctx, connection)
     for number, (row, why) in enumerate(found):
         if number and ctx.remaining_s < MIN_REMAINING_S:
             return

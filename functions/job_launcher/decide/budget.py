@@ -146,7 +146,7 @@ def environment(granted: Mapping[Unit, float]) -> dict[str, str]:
 def overspent(granted: Mapping[Unit, float], used: Mapping[Unit, float]) -> str:
     """Return what a Job has used beyond what it was granted and `ALLOWANCE`; empty if nothing.
 
-    Minutes are not among it: its deadline ends it.
+    Minutes are among it too: each time a queue resumes a Job its deadline begins anew.
 
     >>> overspent({"usd": 5.0}, {"usd": 5.4}), overspent({"usd": 5.0}, {"usd": 5.6})
     ('', 'it has used $5.60, and might use $5.00')
@@ -154,7 +154,7 @@ def overspent(granted: Mapping[Unit, float], used: Mapping[Unit, float]) -> str:
     over = [
         f"{amount(unit, used.get(unit, 0.0))}, and might use {amount(unit, may)}"
         for unit, may in granted.items()
-        if unit != "minutes" and used.get(unit, 0.0) > may * ALLOWANCE
+        if used.get(unit, 0.0) > may * ALLOWANCE
     ]
     return f"it has used {'; '.join(over)}" if over else ""
 

@@ -381,6 +381,17 @@ async def test_minutes_count_while_a_job_runs(
         assert "31 minutes of 30 minutes" in used["reason"]
 
 
+async def suspend(world: World, value: bool) -> None:
+    """As Kueue does."""
+    name = (await job(world, "a"))["job_id"]
+    answer = await world.api.patch(
+        f"/apis/batch/v1/namespaces/agents/jobs/{name}",
+        json={"spec": {"suspend": value}},
+        headers={"content-type": "application/merge-patch+json"},
+    )
+    assert answer.status_code == 200, answer.text
+
+
 async def test_minutes_do_not_count_while_a_queue_suspends_a_job(
     cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
 ) -> None:
@@ -399,15 +410,6 @@ async def test_minutes_do_not_count_while_a_queue_suspends_a_job(
             [budget] = (await read(world, "/budgets"))["budgets"]
             return float(budget["used"]["minutes"])
 
-        async def suspend(value: bool) -> None:
-            name = (await job(world, "a"))["job_id"]
-            answer = await world.api.patch(
-                f"/apis/batch/v1/namespaces/agents/jobs/{name}",
-                json={"spec": {"suspend": value}},
-                headers={"content-type": "application/merge-patch+json"},
-            )
-            assert answer.status_code == 200, answer.text
-
         async def stands() -> bool:
             return await in_a_minute() == 0
 
@@ -417,14 +419,46 @@ async def test_minutes_do_not_count_while_a_queue_suspends_a_job(
         await run(world, "a", group="shop", code=SLEEPS)
         await world.until("queued", "started")
         assert await counts()
-        await suspend(True)
+        await suspend(world, True)
         await eventually(stands)
         held = await used()
         clock.passes(minutes=300)
         assert await used() == held
-        await suspend(False)
+        await suspend(world, False)
         await eventually(counts)
         assert await used() < held + 60
+
+
+async def test_a_job_that_is_resumed_has_what_is_left_of_its_minutes(
+    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+) -> None:
+    """Kubernetes grants them anew."""
+    zone = at_noon(clock)
+    routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 30, time_zone: {zone}}}]\n"
+    async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
+
+        async def has_pods(count: int) -> bool:
+            found = (await in_kubernetes(world))[0]["status"].get("ready", 0)
+            return bool(found == count)
+
+        await run(world, "a", group="shop", code=SLEEPS)
+        await world.until("queued", "started")
+        for minutes in (20, 9):
+            await eventually(lambda: has_pods(1))
+            await suspend(world, True)
+            await eventually(lambda: has_pods(0))
+            await suspend(world, False)
+            await eventually(lambda: has_pods(1))
+            clock.passes(minutes=minutes)
+            await world.sweep()
+            assert (await job(world, "a"))["state"] == "running"
+        clock.passes(minutes=5)
+        await world.sweep()
+        one = await becomes(world, "a", "failed")
+        assert one["reason"] == (
+            "BudgetUsedUp: it has used 34 minutes, and might use 30 minutes "
+            "of the budget of group shop"
+        )
 
 
 async def test_what_an_issue_cost_is_added_up(world: World, clock: Clock) -> None:
