@@ -32,7 +32,6 @@ from functions.kit.context import Context
 from functions.kit.contract import Query, page, route
 from functions.kit.contract.body import read
 from functions.kit.durable import Connection
-from functions.kit.durable.outbox import Entry
 from functions.kit.errors import NotFound, PermanentError, Unauthenticated, shortened
 
 logger = logging.getLogger(__name__)
@@ -92,14 +91,15 @@ async def outputs(request: Request, ctx: Context) -> Response:
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         # Whatever comes of the outputs: it may be known hours later.
-        usage, entries = await _report(ctx, tx, grant, posted.pod, used)
+        usage, used_now = await _report(ctx, tx, grant, posted.pod, used)
         known = await checkpoints.drop(tx, grant.job_id)
         row = await tables.get(tx, grant.job_id)
         late = timedelta(seconds=job_grant.LATE_S)
         if row and not row.posted and ctx.now() - row.received_at > late:
             raise Unauthenticated("the Job has ended long ago: its grant is over")
         left = _left(grant, posted, artifact, bundle, usage)
-        if posted.outputs is None and bundle is None:  # what was kept before is still all there is
+        # What was kept before is still all there is.
+        if bundle is None and (posted.outputs is None or posted.problems):
             before = row if row and known.artifact is None else known
             left = replace(
                 left,
@@ -117,6 +117,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
             prepared=posted.prepared,
             may_restart=grant.may_restart,
         )
+        entries = await ctx.resources.durable.put(tx, ctx.function, used_now)
     ctx.resources.durable.deliver(entries)
     if new:
         ctx.part(Applier).trigger(ctx)
@@ -134,11 +135,12 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     posted, bundle, used = await off_loop(len(body), _posted, body)
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
-        usage, entries = await _report(ctx, tx, grant, posted.pod, used)
+        usage, used_now = await _report(ctx, tx, grant, posted.pod, used)
         known = await checkpoints.locked(tx, grant.job_id)
         left = _left(grant, posted, artifact, bundle, usage)
         with_work = "bundle" in posted.model_fields_set
         taken = await checkpoints.take(tx, left, ctx.now(), with_work=with_work)
+        entries = await ctx.resources.durable.put(tx, ctx.function, used_now)
     ctx.resources.durable.deliver(entries)
     if with_work:
         await artifacts.drop(ctx, known.artifact if taken else artifact)
@@ -154,8 +156,8 @@ def _left(
 
 async def _report(
     ctx: Context, tx: Connection, grant: JobGrant, pod: str, used: AgentUsage
-) -> tuple[AgentUsage, Sequence[Entry]]:
-    """Return what a Job has used with what one of its pods has; emit it where it has become more.
+) -> tuple[AgentUsage, Sequence[cloudevents.Message]]:
+    """Return what a Job has used with what one of its pods has, and the fact where it is more.
 
     Before anything else of the Job is locked, as everywhere.
     """
@@ -164,7 +166,7 @@ async def _report(
     if total == known.model_copy(update={"session": None}):
         return usage, []
     fact = AgentUsed(**about(grant), usage=total, used_at=ctx.now())
-    return usage, await ctx.resources.durable.put(tx, ctx.function, sealed(ctx, fact))
+    return usage, sealed(ctx, fact)
 
 
 async def listing(request: Request, ctx: Context) -> Response:
@@ -269,7 +271,7 @@ def _described(row: tables.OutputRow) -> dict[str, Any]:
         "branch": grant.branch,
         "state": row.state,
         "result": row.result,
-        "has_commits": row.has_work,
+        "has_work": row.has_work,
         "problems": row.problems,
         "attempts": row.attempts,
         "last_error": row.last_error,

@@ -128,7 +128,8 @@ async def _applied(
     work: decide.Work | None = None
     try:
         if wanted.pull_request is not None and row.opened is None:
-            if row.bundle is None or not has_commits(row.bundle):
+            # With a problem, what is kept is not the work that the outputs are about.
+            if row.problems or row.bundle is None or not has_commits(row.bundle):
                 return Unapplied("no_commits", ["a pull request needs a commit on the branch"])
             token = await github.token(grant.repository, READ_CONTENT if waits else PULLS)
             url = f"{settings.github_url.rstrip('/')}/{grant.repository}.git"

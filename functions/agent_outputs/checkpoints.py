@@ -11,9 +11,11 @@ from functions.events.job import NEVER_RAN, JobCancelled, JobFact, JobFailed
 from functions.job_grant import JobGrant
 from functions.kit.durable import Connection
 
+# Of a row from before there was such a column, all that is kept is work.
+HAS_WORK = "coalesce(has_work, artifact IS NOT NULL OR bundle IS NOT NULL) AS has_work"
 # A Job's end may be known before what its sidecar has posted at the end is here.
 LOST_AFTER = timedelta(minutes=2)
-_COLUMNS = "artifact, has_work, session, usage"
+_COLUMNS = f"artifact, {HAS_WORK}, session, usage"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ async def ended(tx: Connection, fact: JobFact, now: datetime) -> None:
            INSERT INTO agent_output
                (job_id, repository, task_id, job_grant, bundle, artifact, has_work, session, usage,
                 problems, received_at, due_at, posted, state, settled_at)
-           SELECT $1, $2, $3, $4, kept.bundle, kept.artifact, coalesce(kept.has_work, false),
+           SELECT $1, $2, $3, $4, kept.bundle, kept.artifact, kept.has_work,
                coalesce(kept.session, ''), coalesce(kept.usage, '{}'), $5, $6, $7, false,
                CASE WHEN kept.job_id IS NULL AND $8 THEN 'undelivered' ELSE 'received' END,
                CASE WHEN kept.job_id IS NULL AND $8 THEN $6::timestamptz END

@@ -3,7 +3,7 @@
 in      POST /jobs/{job}/workspace and /jobs/{job}/outputs of a Job's pod, with its grant;
         JobSucceeded, JobFailed, JobCancelled; ApprovalDecided of outputs;
         ScheduleDue(schedule="agent-outputs-sweep")
-out     AgentUsed where a Job that works reports more than before;
+out     AgentUsed where a Job reports more than before;
         AgentDelivered, AgentUndelivered: one of both for each Job that began, and once more where
         the outputs of one that was given up as lost come after all; ApprovalRequested before, where
         the route asks for it

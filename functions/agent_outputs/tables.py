@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from functions.agent_outputs.checkpoints import Checkpoint
+from functions.agent_outputs.checkpoints import HAS_WORK, Checkpoint
 from functions.events.agent import AgentUsage
 from functions.job_grant import JobGrant
 from functions.kit.durable import Connection, Leases, Rule, Store, rule
@@ -50,9 +50,9 @@ class OutputRow:
         return self.settled_at is None or self.result is not None
 
 
-_COLUMNS = """job_grant, outputs, problems, prepared, approved_at, posted, session, usage, state,
+_COLUMNS = f"""job_grant, outputs, problems, prepared, approved_at, posted, session, usage, state,
     result, attempts, unended, last_error, received_at, settled_at, position, opened,
-    artifact, has_work"""
+    artifact, {HAS_WORK}"""
 
 
 # Longer than any Job waits in a queue and works; its end makes what waits due.

@@ -105,7 +105,7 @@ class Gateway:
         host, path = _host_name(headers.get(b"host", b"")), scope["path"]
         self._access.check_caller(host, headers, scope)
         is_own = host in _OWN_HOSTS
-        if is_own and _is_beside(scope, headers):
+        if is_own and self._is_beside(scope, headers):
             beside = Target(f"http://{headers[b'host'].decode('latin-1')}")
             await self._proxy.forward(beside, scope, receive, send, headers)
         elif host in _BROKER_HOSTS:
@@ -131,6 +131,15 @@ class Gateway:
             await self._proxy.forward(target, scope, receive, send, headers)
         else:
             await reply(send, self._unknown(host))
+
+    def _is_beside(self, scope: Message, headers: Mapping[bytes, bytes]) -> bool:
+        """Is it of a process inside that asks, through us as its proxy, another port of this
+        machine? That is no name of the cluster, and not every client passes by a proxy for it."""
+        return (
+            self._access.is_token(headers.get(b"proxy-authorization", b""))
+            and b":" in headers[b"host"].rpartition(b"]")[2]
+            and _port(headers[b"host"]) != (scope.get("server") or ("", 0))[1]
+        )
 
     def _unknown(self, host: str) -> Answer:
         if host.startswith("job-sink."):
@@ -158,17 +167,6 @@ def _refusal(error: ApiError) -> Answer:
     return Answer(error.code, headers, json.dumps(error.body()).encode())
 
 
-def _is_beside(scope: Message, headers: Mapping[bytes, bytes]) -> bool:
-    """Is it of a process inside that asks, through us as its proxy, another port of this machine?
-    Its own machine is no name of the cluster, and not every client passes by a proxy for it."""
-    named = headers[b"host"].rpartition(b"]")[2].partition(b":")[2]
-    return (
-        b"proxy-authorization" in headers
-        and named.isdigit()
-        and int(named) != (scope.get("server") or ("", 0))[1]
-    )
-
-
 def _host_name(header: bytes) -> str:
     text = header.decode("latin-1").lower()
     if text.startswith("["):
@@ -178,7 +176,11 @@ def _host_name(header: bytes) -> str:
 
 def _port(header: bytes) -> int:
     text = header.decode("latin-1").rpartition("]")[2].rpartition(":")[2]
-    return int(text) if text.isascii() and text.isdecimal() else 80
+    if not (text.isascii() and text.isdecimal()):
+        return 80
+    if len(text) > 5 or int(text) > 65535:
+        raise ApiError(400, "BadRequest", f"port {text[:20]} is none: 65535 is the last")
+    return int(text)
 
 
 def _below(scope: Message, prefix: str) -> Message:

@@ -39,7 +39,8 @@ class _Protocol(HttpToolsProtocol):
         # A proxy's absolute form: its host counts, not the header's (RFC 9112, 3.2.2).
         if b"://" in self.url and not self.url.startswith(b"/"):
             url = httptools.parse_url(self.url)
-            authority = b"%b:%d" % (url.host, url.port) if url.port else url.host
+            host = b"[%b]" % url.host if b":" in url.host else url.host
+            authority = b"%b:%d" % (host, url.port) if url.port else host
             others = [pair for pair in self.headers if pair[0] != b"host"]
             self.headers[:] = [(b"host", authority), *others]
             self.url = (url.path or b"/") + (b"?" + url.query if url.query else b"")

@@ -132,6 +132,13 @@ async def test_each_way_out_is_reached_from_inside_under_the_clusters_name(tmp_p
                 assert not {"proxy-authorization", "authorization"} & beside["headers"].keys()
                 gone = await http.get("http://nothing.invalid/x")
                 assert (gone.status_code, "nothing.invalid" in gone.text) == (502, True)
+            async with knative.client() as inside:
+                refused = await inside.get("/x", headers={"host": "nothing.invalid:99999"})
+            assert (refused.status_code, "65535" in refused.text) == (400, True)
+            stranger = {"host": f"127.0.0.1:{port}", "proxy-authorization": "Basic eDp5"}
+            async with httpx.AsyncClient(trust_env=False) as http:
+                seen = await http.get(f"{knative.url}/v1/messages", headers=stranger)
+            assert "url" not in seen.text, "only processes inside reach the machine's other servers"
             assert await knative.send("t") == 202
             (event,) = await knative.ask("events")
             attempts = [delivery["attempts"][0] for delivery in event["deliveries"]]

@@ -1,4 +1,7 @@
-"""Of which Jobs work is kept, and not only what their agents keep for themselves."""
+"""Of which Jobs work is kept, and not only what their agents keep for themselves.
+
+NULL in rows of before, and of processes of before: there all that is kept is work.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,7 @@ down_revision = "0010"
 
 def upgrade() -> None:
     for table in ("agent_output", "agent_checkpoint"):
-        op.execute(f"ALTER TABLE {table} ADD COLUMN has_work boolean NOT NULL DEFAULT false")
-        op.execute(
-            f"""UPDATE {table} SET has_work = true
-                WHERE artifact IS NOT NULL OR bundle IS NOT NULL"""
-        )
+        op.execute(f"ALTER TABLE {table} ADD COLUMN has_work boolean")
 
 
 def downgrade() -> None:

@@ -254,6 +254,41 @@ async def test_changes_that_do_not_fit_cost_no_commits(agents: AgentWorld) -> No
     assert again.git("status", "--porcelain") == ""
 
 
+async def test_commits_that_cannot_be_posted_cost_none_of_the_minute_before(
+    agents: AgentWorld,
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit({"src/tax.py": "rate = 0.2\n"}, "Add the tax")
+    await pod.checkpoint()
+    for number in range(MAX_BUNDLE_BYTES // MAX_FILE_BYTES + 1):
+        (pod.places.repository / f"{number}.bin").write_bytes(os.urandom(MAX_FILE_BYTES))
+    pod.commit({}, "Add what is too large")
+    pod.says(WANTED)
+    await pod.collect()
+    [fact] = agents.emitted()
+    assert (fact["type"], fact["reason"], fact["kept"]) == ("undelivered", "no_commits", True)
+    assert any("the commits are" in one for one in fact["details"]), fact["details"]
+    assert agents.pulls == [], "what the outputs are about is not what is kept"
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    assert again.git("log", "--format=%s", "-1") == "Add the tax"
+
+
+async def test_what_a_process_of_the_version_before_has_kept_is_work(
+    agents: AgentWorld, outputs_database: str
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    await pod.collect()
+    connection = await asyncpg.connect(outputs_database)
+    await connection.execute("UPDATE agent_output SET has_work = NULL")
+    await connection.close()
+    async with agents.cluster.client("agent-outputs") as client:
+        assert (await client.get("/outputs/job-1")).json()["has_work"] is True
+
+
 async def test_what_is_posted_at_the_end_counts_and_not_the_minute_before(
     agents: AgentWorld,
 ) -> None:
