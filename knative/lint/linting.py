@@ -23,13 +23,18 @@ def lint(
     all_readings = list(readings)
     resolved = cache(_resolved)  # a file has many findings
     known = {manifest.key for reading in all_readings for manifest in reading.manifests}
-    installation = Installation(one for reading in all_readings for one in reading.manifests)
     for reading in all_readings:
-        tree = Tree(reading, known, installation)
+        tree = Tree(reading, known, _installation(reading, all_readings))
         for rule in RULES.values():
             if wanted(rule.id):
                 findings.update(_of_rule(rule, tree, resolved))
     return sorted(findings, key=lambda one: (*one.place, one.message, one.object))
+
+
+def _installation(reading: Reading, others: list[Reading]) -> Installation:
+    """A kustomization, as of one environment, is applied with no other one's ConfigMaps."""
+    homes = [reading] if reading.kustomized else [*others, reading]
+    return Installation(manifest for home in homes for manifest in home.manifests)
 
 
 def _of_rule(rule: Rule, tree: Tree, resolved: Callable[[Path], Path]) -> Iterable[Finding]:

@@ -40,6 +40,7 @@ class Reading:
     unbuilt: list[Problem] = field(default_factory=list)
     partial: bool = False
     loose: bool = False
+    kustomized: bool = False
 
 
 def read(target: Path) -> list[Reading]:
@@ -85,7 +86,7 @@ def read_text(text: str | bytes) -> Reading:
 def _kustomized(folder: Path) -> Reading:
     file = kustomization(folder) or folder
     is_component = any(body.get("kind") == "Component" for body in bodies(file))
-    reading = Reading()
+    reading = Reading(kustomized=True)
     try:
         resources, problems = attempt(folder, as_component=is_component)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

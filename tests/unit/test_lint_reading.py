@@ -75,6 +75,23 @@ def test_a_service_of_cloud_run_has_other_limits(where: dict[str, str]) -> None:
     }
 
 
+@pytest.mark.parametrize(("kustomization", "refused"), [("", False), (KUSTOMIZATION, True)])
+def test_a_kustomization_has_no_other_ones_limits(
+    tmp_path: Path, kustomization: str, refused: bool
+) -> None:
+    limits = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config-defaults, namespace: knative-serving}
+data: {max-revision-timeout-seconds: "900"}
+"""
+    slow = service("slow", pod="timeoutSeconds: 900")
+    folder(tmp_path / "dev", *GOOD, slow, limits, kustomization=KUSTOMIZATION)
+    folder(tmp_path / "prod", *GOOD, slow, kustomization=kustomization)
+    late = [one for one in found_in(tmp_path) if one.rule == "KN905"]
+    assert [one.file.parent.name for one in late] == ["prod"] * refused
+
+
 def test_unknown_kinds_are_left_alone(tmp_path: Path) -> None:
     strange = (
         "\napiVersion: example.com/v1\nkind: Robot\nmetadata: {name: r}\nspec: [1, {ref: 5}]\n"

@@ -75,9 +75,9 @@ SELECTOR = "kubernetes.podspec-nodeselector"
 ON_GPU = "nodeSelector: {gpu: a}"
 
 
-def config(name: str, data: str) -> str:
+def config(name: str, data: str, namespace: str = "knative-serving") -> str:
     """A ConfigMap of the installation."""
-    home = f"{{name: config-{name}, namespace: knative-serving}}"
+    home = f"{{name: config-{name}, namespace: {namespace}}}"
     return f"\napiVersion: v1\nkind: ConfigMap\nmetadata: {home}\ndata: {{{data}}}\n"
 
 
@@ -304,9 +304,15 @@ SERVING = [
     ("KN906", delivered(FULL.replace("retry: 4", "retry: -1")), delivered(FULL)),
     ("KN906", delivered("{retryAfterMax: PT1M}"), delivered(FULL)),
     ("KN906", delivered("{retryAfterMax: PT1M}"),
-     [*delivered("{retryAfterMax: PT1M}"), config("features", "delivery-retryafter: enabled")]),
+     [*delivered("{retryAfterMax: PT1M}"),
+      config("features", "delivery-retryafter: enabled", "knative-eventing")]),
     ("KN905", [*serving(pod="timeoutSeconds: 901"), LONG], [*serving(pod="timeoutSeconds: 900"),
                                                            LONG]),
+    ("KN907", [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: enabled", "shop")],
+     [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: enabled")]),
+    ("KN907", [*serving(pod=ON_GPU),
+               config("features", f"{SELECTOR}: enabled", "knative-eventing")],
+     [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: enabled")]),
     ("KN907", [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: disabled")],
      [*serving(pod=ON_GPU), config("features", f"{SELECTOR}: allowed")]),
     ("KN907", [*serving(pod=ON_GPU), operator("features", "multi-container: enabled")],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from knative.lint.delivery import DELIVERY
 from knative.lint.finding import Violation, rule
+from knative.lint.installation import EVENTING_HOME
 from knative.lint.manifest import Manifest
 from knative.lint.tree import Tree
 from knative.local.manifests.fields import POD
@@ -126,7 +127,8 @@ def delivery_fields(tree: Tree) -> Iterator[Violation]:
             not isinstance(retry, int) or isinstance(retry, bool) or retry < 0
         ):
             yield Violation(manifest, (*DELIVERY, "retry"), f"{retry!r} is no whole number from 0")
-        if "retryAfterMax" in delivery and not tree.installation.has_feature("delivery-retryafter"):
+        allowed = tree.installation.has_feature("delivery-retryafter", EVENTING_HOME)
+        if "retryAfterMax" in delivery and not allowed:
             message = "needs the feature delivery-retryafter, disabled in a stock installation"
             yield Violation(manifest, (*DELIVERY, "retryAfterMax"), message)
 
