@@ -89,7 +89,7 @@ async def cancelled(ctx: Context, row: JobRow, reason: str, by: str | None = Non
 
 async def stop(ctx: Context, row: JobRow) -> None:
     """Delete the Job of a cancelled request, then store its end."""
-    if row.state == "running":  # its pods' logs go with it; before, there are none
+    if row.launched_at is not None:  # what its pods have logged goes with it
         left = await job_calls.job_result(ctx.cluster, row.request)
         async with ctx.store.connection() as connection:
             await tables.keep_left(connection, row.id, {"log": left.log, "blocked": left.blocked})

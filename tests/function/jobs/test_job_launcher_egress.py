@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from functions.events.webhook import JobCancelRequested
 from functions.job_launcher.kubernetes.egress import UNKNOWN
 from knative.local.instance import free_port
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.egress_standin import COMPONENT
-from tests.support.job_world import World, job_world, run_python
+from tests.support.job_world import PYTHON_ROUTES, World, asked, job_world, run_python
 
 JOBS = "/apis/batch/v1/namespaces/agents/jobs"
 # There is no name of the Service on a laptop; the port says the list.
@@ -83,6 +85,39 @@ async def test_it_stands_there_too_where_the_job_fails(world: World) -> None:
     await world.until("queued", "started", "failed")
     [failed] = world.emitted("failed")
     assert failed["blocked"] == ["evil.example:443"]
+
+
+async def test_it_stands_there_too_where_a_job_is_cancelled_before_its_agent_starts(
+    cluster: Cluster, functions_database: str, tmp_path: Path
+) -> None:
+    """Its workspace is not there yet, as nothing answers; all pods have one address here."""
+    port = free_port()
+    given = "      workspace: {repository: acme/shop}\n      outputs: {}\n      files:"
+    routes = PYTHON_ROUTES.replace("      files:", given, 1)
+    environ = {
+        "EGRESS_PROXIES": f"code={port}",
+        "WORKSPACE_IMAGE": "anthropic/claude-code",
+        "GRANT_KEY": "k" * 40,
+    }
+    world_of = job_world(cluster, functions_database, tmp_path, routes=routes, environ=environ)
+    async with world_of as world:
+        await start_proxy(world, port)
+        await world.tell(asked("e1"))
+
+        async def prepares() -> bool:
+            pods = (await world.api.get("/api/v1/namespaces/agents/pods")).json()["items"]
+            inits = [one for pod in pods for one in pod["status"].get("initContainerStatuses", ())]
+            return any(one["name"] == "workspace" and "running" in one["state"] for one in inits)
+
+        await eventually(prepares)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT evil.example:443 HTTP/1.1\r\n\r\n")
+        assert b"403" in await reader.readline()
+        writer.close()
+        await world.tell(JobCancelRequested(task_id="t"))
+        await world.until("queued", "cancelled")
+        [job] = await world.jobs()
+        assert "evil.example:443" in job["blocked"]
 
 
 async def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(
