@@ -41,14 +41,14 @@ MAX_BYTES = 30 * 1024 * 1024
 
 
 class _Posted(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    # What is not known is left out: a pod may have an image that is newer than we are.
+    model_config = ConfigDict(extra="ignore")
 
     outputs: str | None = Field(None, max_length=300_000)
     bundle: str | None = None
     problems: list[Annotated[str, Field(max_length=2000)]] = Field([], max_length=10)
     prepared: bool = True
     session: str = Field("", max_length=200)
-    pod: str = Field("", max_length=64)
     usage: str = Field("", max_length=10_000)
 
 
@@ -91,7 +91,7 @@ async def outputs(request: Request, ctx: Context) -> Response:
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
         # Whatever comes of the outputs: it may be known hours later.
-        usage, used_now = await _report(ctx, tx, grant, posted.pod, used)
+        usage, used_now = await _report(ctx, tx, grant, _pod(request), used)
         known = await checkpoints.drop(tx, grant.job_id)
         row = await tables.get(tx, grant.job_id)
         late = timedelta(seconds=job_grant.LATE_S)
@@ -135,7 +135,7 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     posted, bundle, used = await off_loop(len(body), _posted, body)
     artifact = await artifacts.store(ctx, bundle)
     async with ctx.store.transaction() as tx:
-        usage, used_now = await _report(ctx, tx, grant, posted.pod, used)
+        usage, used_now = await _report(ctx, tx, grant, _pod(request), used)
         known = await checkpoints.locked(tx, grant.job_id)
         left = _left(grant, posted, artifact, bundle, usage)
         with_work = "bundle" in posted.model_fields_set
@@ -145,6 +145,11 @@ async def checkpoint(request: Request, ctx: Context) -> Response:
     if with_work:
         await artifacts.drop(ctx, known.artifact if taken else artifact)
     return JSONResponse({"job_id": grant.job_id}, 202)
+
+
+def _pod(request: Request) -> str:
+    """Which of its Job's pods posts, as its sidecar names it; empty of one that names none."""
+    return request.headers.get("x-pod", "")[:64]
 
 
 def _left(

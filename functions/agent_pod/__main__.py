@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from pathlib import Path
 
-# In COLLECTED_DIR, once the end of the agent is not missed any more: the startup probe of the pod
-# looks for it. Before, SIGTERM ends a process, or is lost on it where it is a container's first.
+# In COLLECTED_DIR, once the sidecar is ready for the end of the agent: the startup probe of the
+# pod looks for it, and the agent begins.
 STARTED = "started"
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
 def main(arguments: list[str]) -> int:
     """Return 0, or 1 with the reason on standard error."""
+    # Before whatever takes time to import: a container's first process gets no signal that it does
+    # not ask for, and any other ends by it.
     if arguments == ["collect"]:
-        # Before whatever takes time to import: from the file on, the agent may run and end at once.
         signal.pthread_sigmask(signal.SIG_BLOCK, _END)
-        if folder := os.environ.get("COLLECTED_DIR"):
-            (Path(folder) / STARTED).touch()
+    else:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if arguments == ["model"]:
         return _model()
     from functions.agent_pod.collect import Sidecar
@@ -30,13 +29,15 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case ["prepare"]:
-                # A container's first process gets no signal that it does not ask for.
-                signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
                 prepare(Places.read())
             case ["collect"]:
-                sidecar = Sidecar(Places.read())
+                places = Places.read()
+                started = places.collected / STARTED
+                started.unlink(missing_ok=True)  # of a start before, which has failed
+                sidecar = Sidecar(places)
+                started.touch()
                 # Until the other containers have ended.
-                while signal.sigtimedwait(_END, sidecar.places.checkpoint_s) is None:
+                while signal.sigtimedwait(_END, places.checkpoint_s) is None:
                     sidecar.checkpoint()
                 sidecar.collect()
             case _:

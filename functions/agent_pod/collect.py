@@ -7,8 +7,10 @@ look into a repository within the agent's folder: it would read that one's confi
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -55,7 +57,7 @@ class Sidecar:
     def checkpoint(self) -> None:
         """Post once; what fails is tried with the next one, as it may be the last."""
         session, usage = read_session(self.places), read_usage(self.places)
-        body: dict[str, Any] = {"pod": self.places.pod, "session": session, "usage": usage}
+        body: dict[str, Any] = {"session": session, "usage": usage}
         work = self._kept[0]
         self._since_bundle += 1
         try:
@@ -63,8 +65,8 @@ class Sidecar:
             if found != work and (_own(found) != _own(work) or self._since_bundle >= STATE_EVERY):
                 body["bundle"] = make_bundle(self.places, found) if found else None
                 work = found
-        except (Failure, GitError, OSError) as failure:
-            # A repository that the agent has broken hides nothing of what it uses.
+        except Exception as failure:
+            # Whatever the agent has broken, and with what, hides nothing of what it uses.
             print(f"its work is not kept yet: {failure}", flush=True)
         kept = (work, session, usage)
         if kept == self._kept:
@@ -85,9 +87,9 @@ class Sidecar:
         for name, take in (("outputs", partial(read_outputs, places)), ("bundle", self._bundle)):
             try:
                 found[name] = take()
-            except (Failure, GitError) as failure:
-                found["problems"].append(str(failure))
-        found |= {"pod": places.pod, "session": read_session(places), "usage": read_usage(places)}
+            except Exception as failure:  # the other is posted all the same
+                found["problems"].append(str(failure) or type(failure).__name__)
+        found |= {"session": read_session(places), "usage": read_usage(places)}
         post(places, "outputs", found, POST_S)
         print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
 
@@ -250,10 +252,13 @@ def _changed_tree(places: Places, tip: str, left_out: dict[str, str]) -> str | N
     gone = [b"0 " + b"0" * 40 + b"\t" + entry.partition(b"\t")[2] for entry in links]
     run("update-index", "-z", "--index-info", given=_lines(gone))
     paths = run("ls-files", "--cached", "--others", "--exclude-standard", "-z").split(b"\0")
+    new = run("ls-files", "--modified", "--others", "--exclude-standard", "-z").split(b"\0")
     lfs = places.lfs_names
     passed_over = set(lfs.read_bytes().split(b"\0")) if lfs.exists() else set()
     files = [one for one in paths if one and not one.endswith(b"/") and one not in passed_over]
-    large = {one: size for one in files if (size := _size(places, one)) > MAX_FILE_BYTES}
+    large = {
+        one: size for one in {*files} & {*new} if (size := _size(places, one)) > MAX_FILE_BYTES
+    }
     left_out |= {os.fsdecode(one): f"has {size} bytes" for one, size in large.items()}
     files = [one for one in files if one not in large]
     run("update-index", "--add", "--remove", "-z", "--stdin", given=_lines(files))
@@ -285,7 +290,9 @@ def _text(file: Path) -> str:
 
 
 def _read(file: Path, max_bytes: int) -> bytes:
-    # No link, as what the agent cannot read must not be read for it; no waiting for a pipe.
+    # No link, as what the agent cannot read must not be read for it; no pipe, nor waiting for one.
     number = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(number, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         return opened.read(max_bytes)

@@ -99,7 +99,8 @@ def post(places: Places, what: str, body: Mapping[str, Any], timeout_s: float) -
     import httpx  # after the start: a sidecar has to be there at once
 
     url = f"{places.outputs_url}/jobs/{places.job}/{what}"
-    headers = {"Authorization": f"Bearer {places.grant.read_text().strip()}"}
+    grant = places.grant.read_text().strip()
+    headers = {"Authorization": f"Bearer {grant}", "X-Pod": places.pod}
     deadline = time.monotonic() + timeout_s
     pause_s = PAUSE_S
     while True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from functions.untrusted_text import secrets_in
 
 MAX_BYTES = 5_000_000
 MAX_FILES = 1000
+MAX_DEPTH = 50  # of folders
+# What git takes for its own folder, on whichever system.
+_GITS_OWN = re.compile(r"(\.git|git~\d+)[ .]*(:.*)?", re.IGNORECASE | re.DOTALL)
 
 
 def store_state(places: Places) -> tuple[str | None, dict[str, str]]:
@@ -35,7 +39,8 @@ def store_state(places: Places) -> tuple[str | None, dict[str, str]]:
     files.mkdir()
     chosen, left_out = _newest(places.state)
     for name, content in _contents(places.state, chosen, left_out):
-        if problems := secrets_in(content.decode(errors="replace"), "it"):
+        text = f"{name}\n{content.decode(errors='replace')}"
+        if problems := secrets_in(text, "it"):
             left_out[name] = problems[0].partition(": ")[2]
             continue
         (files / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +112,22 @@ def _walk(folder: Path) -> Iterator[tuple[str, str, int]]:
         return  # none, or a link in its place
     try:
         for at, folders, names, number in os.fwalk(".", dir_fd=top):
-            folders[:] = [one for one in folders if one.lower() != ".git"]
+            deep = at.count("/") >= MAX_DEPTH
+            folders[:] = [one for one in folders if not (deep or _is_gits_own(one))]
             for name in names:
-                if name.lower() != ".git":
+                if not _is_gits_own(name):
                     yield os.path.normpath(f"{at}/{name}"), name, number
     finally:
         os.close(top)
+
+
+def _is_gits_own(name: str) -> bool:
+    """Would git refuse a tree with this name in it, and with it all others?
+
+    >>> [_is_gits_own(name) for name in (".GIT", "git~1", ".git .", "a\\\\b", ".gitignore", "git")]
+    [True, True, True, True, False, False]
+    """
+    return "\\" in name or _GITS_OWN.fullmatch(name) is not None
 
 
 def _read(name: str, folder: int, max_bytes: int) -> bytes | None:

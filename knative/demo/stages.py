@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import httpcore  # noqa: F401 - httpx imports it with its first client, which is made on the loop
 import httpx
 
 from knative.demo import expected, messages, tables

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.agent_outputs import outputs
+from functions.agent_pod.__main__ import STARTED
 from functions.events.base import AnyEvent
 from functions.job_launcher.decide.job_request import JobRequest
 from functions.job_launcher.kubernetes import manifest
@@ -109,9 +110,14 @@ def test_an_agent_with_a_workspace_sees_neither_a_token_nor_the_grant() -> None:
     assert all(
         one["securityContext"]["readOnlyRootFilesystem"] for one in (prepare, collect, agent)
     )
-    for sidecar in (model, collect):
-        assert "exec" in sidecar["startupProbe"], "a kubelet cannot reach a pod's 127.0.0.1"
-        assert sidecar["startupProbe"]["terminationGracePeriodSeconds"] < 10
+    # By commands, as a kubelet cannot reach a pod's 127.0.0.1.
+    folder = next(one["value"] for one in collect["env"] if one["name"] == "COLLECTED_DIR")
+    looks = ["test", "-e", f"{folder}/{STARTED}"]
+    assert collect["startupProbe"]["exec"]["command"] == looks
+    port = next(one["value"] for one in model["env"] if one["name"] == "MODEL_PORT")
+    assert f"('127.0.0.1', {port})" in model["startupProbe"]["exec"]["command"][-1]
+    for probe in (model["startupProbe"], collect["startupProbe"]):
+        assert probe["terminationGracePeriodSeconds"] < 10
 
 
 def test_a_setup_command_runs_in_the_agents_image_without_the_grant() -> None:

@@ -135,7 +135,7 @@ def pod_fields(
 
 def _startup_probe(*command: str) -> Object:
     # A sidecar that does not start is ended at once: the pod's hours of grace are for its work.
-    timing = {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": _SECONDS_TO_START}
+    timing = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": _SECONDS_TO_START}
     return {"exec": {"command": list(command)}, **timing, "terminationGracePeriodSeconds": 1}
 
 

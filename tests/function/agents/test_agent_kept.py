@@ -254,6 +254,29 @@ async def test_changes_that_do_not_fit_cost_no_commits(agents: AgentWorld) -> No
     assert again.git("status", "--porcelain") == ""
 
 
+async def test_a_pipe_in_place_of_a_file_hides_nothing_of_the_rest(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    pod.commit(CHANGED)
+    pod.says(WANTED)
+    for name in (pod.places.usage, pod.places.session):
+        os.mkfifo(name)
+    held = os.open(pod.places.usage, os.O_RDWR | os.O_NONBLOCK)
+    await pod.checkpoint()
+    await pod.collect()
+    os.close(held)
+    assert len(agents.pulls) == 1
+
+
+async def test_a_field_of_a_newer_sidecar_is_left_out(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    body = {"usage": "", "of_the_future": 1}
+    headers = {"authorization": f"Bearer {pod.places.grant.read_text()}"}
+    async with agents.cluster.client("agent-outputs") as client:
+        answer = await client.post("/jobs/job-1/checkpoint", json=body, headers=headers)
+    assert answer.status_code == 202, answer.text
+
+
 async def test_commits_that_cannot_be_posted_cost_none_of_the_minute_before(
     agents: AgentWorld,
 ) -> None:

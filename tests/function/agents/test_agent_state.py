@@ -126,6 +126,15 @@ async def test_a_name_that_is_no_utf_8_is_kept_or_named(
     assert "not kept of its state: 'key \\udce9' has what" in capsys.readouterr().out
 
 
+async def test_names_that_git_would_refuse_cost_no_others(agents: AgentWorld) -> None:
+    pod = await working(agents)
+    deep = "/".join("d" * (state.MAX_DEPTH + 1))
+    refused = {"git~1/x": "a", ".GIT /x": "a", "a\\b": "a", f"{deep}/x": "a"}
+    keeps(pod, {**refused, f"ghp_{'a' * 36}": "a", SESSION: "{}\n"})
+    again = await retried(agents, pod)
+    assert kept(again) == {SESSION: "{}\n"}
+
+
 async def test_it_is_posted_less_often_than_work_and_last_of_all(agents: AgentWorld) -> None:
     pod = await working(agents)
     pod.commit(CHANGED)
