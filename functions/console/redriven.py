@@ -97,7 +97,8 @@ async def _deliveries(ask: Ask, found: Row, last: Row) -> list[Row]:
     """The deliveries of the event that was sent again.
 
     The local broker has it as an event of its own. A recorder has one event, whose runs since then
-    are those of the sending.
+    are those of the sending: it does not know whether the broker tries one that failed again, and
+    where it does not the dead letter comes back.
     """
     trace, number = trace_of(found["event"]), str(found["number"])
     events = await search(ask, correlation=trace, type=found["type"], limit=MAX_IN_TRACE)
@@ -106,7 +107,7 @@ async def _deliveries(ask: Ask, found: Row, last: Row) -> list[Row]:
             return list(event["deliveries"])
     since = instant(last["began_at"])
     return [
-        delivery
+        {**delivery, "state": "pending"} if delivery["state"] == "failed" else delivery
         for event in events
         if since and event["attributes"]["id"] == found["id"]
         for delivery in event["deliveries"]

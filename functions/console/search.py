@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import urlencode
@@ -36,8 +36,6 @@ MIN_ID = 8  # characters of a run's id: as many as lists show
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 MIN_PART = 3  # characters of a word's beginning: fewer fit most names
 MAX_READ = 200  # dead letters and events, of which those that fit are shown
-# Where a word begins: after a space or a sign, and at a capital within a name.
-WORD = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9])|(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,26 @@ def fits(term: str, name: str) -> bool:
 
     >>> [fits("creat", name) for name in ("tenantCreation", "re-create", "recreate")]
     [True, True, False]
+    >>> [fits("zol", "Émile Zola"), fits("ÉMI", "Émile Zola"), fits("mil", "Émile Zola")]
+    [True, True, False]
+    >>> [fits("łuk", "Łukasz Nowak"), fits("иван", "Петров Иван"), fits("ller", "Anna Müller")]
+    [True, True, False]
     """
-    wanted, text = term.lower(), name.lower()
-    begins = (text.startswith(wanted, word.start()) for word in WORD.finditer(name))
-    return wanted == text or (len(term) >= MIN_PART and any(begins))
+    wanted = term.casefold()
+    return wanted == name.casefold() or (
+        len(term) >= MIN_PART
+        and any(name[at:].casefold().startswith(wanted) for at in _word_begins(name))
+    )
+
+
+def _word_begins(name: str) -> Iterator[int]:
+    """Where its words begin: after a space or a sign, and at a capital within a name."""
+    before = ""
+    for at, character in enumerate(name):
+        is_inside = before.isalnum() and not (character.isupper() and not before.isupper())
+        if character.isalnum() and not is_inside:
+            yield at
+        before = character
 
 
 async def dead_letters(ask: Ask, term: str) -> list[Hit]:
@@ -90,14 +104,14 @@ async def jobs(ask: Ask, term: str) -> list[Hit]:
 async def orchestrations(ask: Ask, term: str) -> list[Hit]:
     """By name, and runs by id."""
     named, runs = await asyncio.gather(
-        ask.function("orchestrator").read("/api/orchestrations", orchName=term, size=MAX_HITS),
+        ask.function("orchestrator").read("/api/orchestrations", orchName=term, size=MAX_READ),
         _runs(ask, term),
     )
     hits = [
         Hit("Orchestration", one["orchName"], path("orchestrations", one["orchName"]))
         for one in named["content"]
         if fits(term, one["orchName"])
-    ]
+    ][:MAX_HITS]
     return hits + [
         Hit("Run", f"{run['executionId']} of {run['orchName']}", _run(run)) for run in runs
     ]

@@ -312,7 +312,8 @@ async def test_a_pipe_holds_nothing_up(agents: AgentWorld) -> None:
     await pod.prepare()
     os.mkfifo(pod.places.outputs)
     await pod.collect()
-    assert [fact["reason"] for fact in agents.emitted()] == ["invalid_outputs"]
+    [fact] = agents.emitted()
+    assert (fact["reason"], "no regular file" in str(fact["details"])) == ("no_outputs", True)
 
 
 async def test_messages_of_commits_have_no_effect_on_github(agents: AgentWorld) -> None:

@@ -74,6 +74,10 @@ async def test_each_that_was_sent_again_is_followed_to_its_end(
         await given_up.relayed()
         sent = await now_shown(client, done)
         first, second = sorted(given_up.sink.messages, key=lambda message: message.id)
+        given_up.down.add("project-orchestrator")
+        assert (await given_up.tell("cycle-trigger", first)).status_code == 503
+        tried = await now_shown(client, done)
+        given_up.down.clear()
         assert (await given_up.tell("cycle-trigger", first)).status_code == 202
         back = {**second.extensions, **FAILED, "knativearrivaltime": "2026-03-02T15:00:00Z"}
         returned: cloudevents.Message = replace(second, extensions=back)
@@ -82,6 +86,8 @@ async def test_each_that_was_sent_again_is_followed_to_its_end(
     assert set(outcomes(done)) == {"1", "2"}
     assert outcomes(sent) == {"1": "sent", "2": "sent"}
     assert 'data-refresh="2"' in sent
+    assert outcomes(tried) == {"1": "on its way", "2": "sent"}, "the broker tries it again"
+    assert "connection refused" in tried
     assert outcomes(ended) == {"1": "delivered", "2": "failed again"}
     assert "cycle-trigger was unavailable or busy: project-orchestrator is away" in ended
     assert 'href="/events/trace?correlation=c-1"' in ended

@@ -130,7 +130,7 @@ async def test_what_is_true_of_all_is_asked_once_a_round(
         assert len(peer.requests) == 1
 
 
-async def test_no_pods_are_asked_for_of_a_cancelled_job_that_has_not_begun(
+async def test_a_cancelled_job_that_has_not_begun_is_asked_for_its_pods_once(
     cluster: Cluster, functions_database: str, tmp_path: Path
 ) -> None:
     async with kube_peer(tmp_path, Say(200)) as peer:
@@ -143,7 +143,7 @@ async def test_no_pods_are_asked_for_of_a_cancelled_job_that_has_not_begun(
         await launcher.world.tell(JobCancelRequested(task_id="one"))
 
         assert await launcher.states() == {"one": "cancelled"}
-        assert [one.partition(" ")[0] for one in peer.requests] == ["DELETE"]
+        assert [one.partition(" ")[0] for one in peer.requests] == ["GET", "DELETE"]
 
 
 async def test_an_end_that_is_on_its_way_is_waited_for(
