@@ -29,7 +29,7 @@ async def run() -> list[Row]:
     home = Path(tempfile.mkdtemp(prefix="dsm-bench-"))
     try:
         with get_server(home / "data") as server:
-            await migrate.upgrade(server.get_uri())
+            await migrate.upgrade(server.get_uri(), migrate.owners()["cycle_trigger"])
             return await _measured(server.get_uri())
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import pytest
 from playwright.async_api import Browser, Locator
@@ -13,6 +13,7 @@ from tests.browser.pages import every_page
 
 pytestmark = [pytest.mark.browser]
 
+PHONES: list[tuple[int, Literal["light", "dark"]]] = [(390, "light"), (360, "dark")]
 FRAMES = ".scroll, .plot, pre"  # what scrolls, with a shadow where it cuts
 
 # What is cut elsewhere: beyond the window, by a part that hides it, in a field that is too narrow.
@@ -53,23 +54,24 @@ async def hints(frame: Locator) -> bool:
 
 
 @every_page
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (360, "dark")])
 async def test_a_page_cuts_nothing_without_a_hint(
-    browser: Browser, ran: Morning, path: str, width: int, scheme: Any
+    browser: Browser, ran: Morning, path: str
 ) -> None:
-    context = await browser.new_context(
-        viewport={"width": width, "height": 740}, color_scheme=scheme
-    )
+    context = await browser.new_context(viewport={"width": 390, "height": 740})
     page = await Tab(await context.new_page(), ran.console).open(path.format_map(vars(ran)))
     await page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
-    assert await page.evaluate(CUT, FRAMES) == []
     # A refresh would change what is compared.
     await page.evaluate("document.body.dataset.changed = ''")
-    wide = "all => all.flatMap((one, at) => one.scrollWidth > one.clientWidth + 1 ? [at] : [])"
-    frames = page.locator(FRAMES)
-    for number in (await frames.evaluate_all(wide))[:4]:
-        frame = frames.nth(number)
-        assert await hints(frame), await frame.evaluate("one => one.outerHTML.slice(0, 120)")
+    for width, scheme in PHONES:
+        await page.set_viewport_size({"width": width, "height": 740})
+        await page.emulate_media(color_scheme=scheme)
+        assert await page.evaluate(CUT, FRAMES) == [], width
+        wide = "all => all.flatMap((one, at) => one.scrollWidth > one.clientWidth + 1 ? [at] : [])"
+        frames = page.locator(FRAMES)
+        for number in (await frames.evaluate_all(wide))[:4]:
+            frame = frames.nth(number)
+            seen = await hints(frame)
+            assert seen, (width, await frame.evaluate("one => one.outerHTML.slice(0, 120)"))
     await context.close()
 
 
