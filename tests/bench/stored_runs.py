@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import psutil
 
 from functions.kit.durable.database import Store
 from functions.kit.durable.retention import keep_small
 from functions.orchestrator.engine.deduplication import FUNCTION
 from functions.orchestrator.retention import rules
+from tests.support import eventually
 
 # Ids of runs grow with time (version 7), so those that are stored are neighbours, too.
 _RUN = "('0190' || lpad(to_hex(n), 28, '0'))::uuid"
@@ -24,6 +26,7 @@ async def fill(url: str, stored: int) -> None:
     Every second one is old enough to be deleted.
     """
     connection = await asyncpg.connect(url)
+    server_process = connection.get_server_pid()
     began = time.monotonic()
     try:
         runs = await connection.fetchval("SELECT count(*) FROM orchestration_run")
@@ -53,6 +56,11 @@ async def fill(url: str, stored: int) -> None:
         print(f"  {stored:,} finished runs stored in {time.monotonic() - began:.0f} s", flush=True)
     finally:
         await connection.close()
+
+    async def has_ended() -> bool:
+        return not psutil.pid_exists(server_process)
+
+    await eventually(has_ended)  # or its processor time counts as that of what is measured next
 
 
 @asynccontextmanager
