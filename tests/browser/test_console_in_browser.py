@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
