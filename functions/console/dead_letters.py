@@ -152,8 +152,13 @@ async def _type(ask: Ask, query: Query) -> str:
     return short_type((await read_dead_letter(ask, query["number"]))["type"])
 
 
+def is_number(text: str) -> bool:
+    """Can it be the number of a dead letter?"""
+    return text.isdecimal() and len(text) <= 18
+
+
 async def read_dead_letter(ask: Ask, number: str) -> Row:
-    if not number.isdecimal():
+    if not is_number(number):
         raise NotFound(f"There is no dead letter {number}.")
     found: Row = await ask.function(FUNCTION).read(f"/dead-letters/{number}")
     return found

@@ -31,12 +31,12 @@ from functions.console import (
     sign_in,
 )
 from functions.console.actions import (
+    action_log,
     another_run,
     bulk,
     dead_letter_actions,
     orchestration_actions,
     schedule_actions,
-    user_actions,
 )
 from functions.console.ask import Ask
 from functions.console.authentication.authentication import Authentication
@@ -52,7 +52,7 @@ from functions.kit.errors import NotFound, PermanentError
 
 SECTIONS = (
     today_page,
-    user_actions,
+    action_log,
     search,
     attention,
     sprints,

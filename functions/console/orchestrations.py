@@ -15,7 +15,7 @@ from functions.console.formatting import format_state, instant, short_id, tone
 from functions.console.pages import Page
 from functions.console.panels import Panel, Query
 from functions.console.plots.graph import Graph, Node, graph
-from functions.console.run_actions import (
+from functions.console.saga_run_actions import (
     ACTIONS,
     ENDED,
     REFUSED,

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -109,7 +109,7 @@ Draw = Callable[[Shown, Query], Markup]
 
 async def show(
     panels: Sequence[Panel], ask: Ask, query: Query, base: str, timeout_s: float, draw: Draw
-) -> AsyncIterator[Shown]:
+) -> AsyncGenerator[Shown, None]:
     """Panels in their order, loaded at once; what is not there in time is shown as loading."""
     until = time.monotonic() + timeout_s
     tasks = [asyncio.create_task(_load(panel, ask, query, base, draw)) for panel in panels]

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.console.ask import Ask, Row
-from functions.console.dead_letters import cause, event_name, read_dead_letter, trace_of
+from functions.console.dead_letters import FUNCTION, cause, event_name, is_number
 from functions.console.events import search
-from functions.console.formatting import instant
-from functions.console.pages import CHANGED, Page
-from functions.console.panels import NotHere, Panel, Query, show_one
+from functions.console.formatting import count, instant
+from functions.console.pages import Page
+from functions.console.panels import NotHere, Panel, Query
 from functions.console.plots.waterfall import attempts_of, times
-from functions.console.rendering import View, drawing
-from functions.kit.errors import FunctionError, NotFound
+from functions.console.rendering import View, done
+from functions.kit.clients import each
+from functions.kit.errors import FunctionError
 
 PATH = "/dead-letters/sent"
 MAX_NUMBERS = 200
 MAX_IN_TRACE = 100
+AT_ONCE = 8  # searches for deliveries, of which each has its own
+LIVE_S = 4
+FOLLOWED = timedelta(minutes=15)  # above the time for which a broker tries again
 SENDING = "redriving"  # what an action answers of one that it sent
 ON_ITS_WAY, UNKNOWN = "on its way", "sent"
 
@@ -29,28 +34,37 @@ ON_ITS_WAY, UNKNOWN = "on its way", "sent"
 async def listed(ask: Ask, query: Query) -> Mapping[str, Any]:
     """The outcome of each dead letter that the address numbers, with its reason and its trace."""
     numbers = query.get("numbers", "").split(",")[:MAX_NUMBERS]
-    rows = await asyncio.gather(*(_row(ask, number) for number in numbers))
+    known = ",".join(filter(is_number, numbers))
+    answer = await ask.function(FUNCTION).read("/redrives", numbers=known)
+    found = {str(one["number"]): one for one in answer["dead_letters"]}
+    rows = await each(numbers, lambda number: _row(ask, number, found.get(number)), AT_ONCE)
     outcomes = [row["outcome"] for row in rows]
     return {
         "rows": rows,
         "counts": {name: outcomes.count(name) for name in sorted(set(outcomes))},
-        "ended": not {ON_ITS_WAY, UNKNOWN} & set(outcomes),
+        "ended": not any(row.get("is_open") for row in rows),
     }
 
 
-async def _row(ask: Ask, number: str) -> Row:
-    try:
-        found = await read_dead_letter(ask, number)
-    except NotFound as error:
-        return {"number": number, "outcome": "not found", "detail": error.detail}
+async def _row(ask: Ask, number: str, found: Row | None) -> Row:
+    if found is None:
+        detail = f"There is no dead letter {number}."
+        return {"number": number, "outcome": "not found", "detail": detail}
     outcome, detail = await _outcome(ask, found)
-    row = {"number": number, "name": event_name(found), "trace": trace_of(found["event"])}
-    return row | {"outcome": outcome, "detail": detail}
+    is_open = outcome == ON_ITS_WAY or (outcome == UNKNOWN and not _is_late(ask, found))
+    row = {"number": number, "name": event_name(found), "trace": found["trace"]}
+    return row | {"outcome": outcome, "detail": detail, "is_open": is_open}
+
+
+def _is_late(ask: Ask, found: Row) -> bool:
+    """Was it sent so long ago that the page waits for no more word of it?"""
+    began = instant(found["redrive"]["began_at"])
+    return began is None or ask.ctx.now() - began > FOLLOWED
 
 
 async def _outcome(ask: Ask, found: Row) -> tuple[str, str]:
     """What came of the last time that it was sent, and why."""
-    last = found["redrives"][-1] if found["redrives"] else None
+    last = found["redrive"]
     if last is None or found["state"] == "dismissed":
         return found["state"], ""
     if last["outcome"] == "failed":
@@ -63,7 +77,7 @@ async def _outcome(ask: Ask, found: Row) -> tuple[str, str]:
         made = await _deliveries(ask, found, last)
     except (FunctionError, NotHere):
         made = None
-    if not made:
+    if made is None:
         return UNKNOWN, "the broker took it; it has not come back since"
     return outcome_of(made)
 
@@ -75,15 +89,21 @@ def outcome_of(deliveries: Sequence[Row]) -> tuple[str, str]:
     ('delivered', '')
     >>> attempt = {"status": 503, "reason": "503"}
     >>> outcome_of([{"trigger": "dsm/a", "state": "pending", "attempts": [attempt]}])
-    ('on its way', 'a: 503')
+    ('on its way', 'an attempt failed: a: 503')
+    >>> outcome_of([])
+    ('no subscriber', 'no Trigger of the broker takes it')
     """
+    if not deliveries:
+        return "no subscriber", "no Trigger of the broker takes it"
     for states, outcome in (
         (("failed", "dead-lettered", "dead-lettering"), "failed again"),
         (("pending",), ON_ITS_WAY),
     ):
         those = [one for one in deliveries if one["state"] in states]
         if those:
-            return outcome, "; ".join(filter(None, map(_reason, those)))
+            why = "; ".join(filter(None, map(_reason, those)))
+            tried = "an attempt failed: " if why and outcome == ON_ITS_WAY else ""
+            return outcome, tried + why
     return "delivered", ""
 
 
@@ -93,39 +113,43 @@ def _reason(delivery: Row) -> str:
     return f"{delivery['trigger'].rpartition('/')[2]}: {why}" if why else ""
 
 
-async def _deliveries(ask: Ask, found: Row, last: Row) -> list[Row]:
-    """The deliveries of the event that was sent again.
+async def _deliveries(ask: Ask, found: Row, last: Row) -> list[Row] | None:
+    """The deliveries of the event that was sent again; None where they are not known.
 
     The local broker has it as an event of its own. A recorder has one event, whose runs since then
     are those of the sending: it does not know whether the broker tries one that failed again, and
     where it does not the dead letter comes back.
     """
-    trace, number = trace_of(found["event"]), str(found["number"])
-    events = await search(ask, correlation=trace, type=found["type"], limit=MAX_IN_TRACE)
+    number, what = str(found["number"]), {"correlation": found["trace"], "type": found["type"]}
+    events = await search(ask, **what, limit=MAX_IN_TRACE)
     for event in events:  # newest first
         if event["attributes"].get("redriveof") == number:
             return list(event["deliveries"])
     since = instant(last["began_at"])
-    return [
+    made = [
         {**delivery, "state": "pending"} if delivery["state"] == "failed" else delivery
         for event in events
         if since and event["attributes"]["id"] == found["id"]
         for delivery in event["deliveries"]
         if delivery["attempts"] and times(delivery["attempts"][-1])[1] >= since.timestamp()
     ]
+    return made or None
 
 
-PANEL = Panel("redriven", "What came of each", listed, live_s=2)
+def sent(view: View, results: Sequence[Row], left: int = 0) -> Response:
+    """To the page that follows these dead letters: a reload of it sends nothing again.
 
-
-async def followed(view: View, numbers: Sequence[object]) -> Row:
-    """The panel for these dead letters, for the page that answers an action; none without any."""
-    if not numbers:
-        return {}
-    query = {"numbers": ",".join(map(str, numbers))}
-    shown = await show_one(PANEL, view.ask, query, PATH, drawing(view))
-    return {"shown": shown, "changed": f"{PATH}{CHANGED}?{urlencode(query)}"}
+    What came of each is read there; the notice says why some were not sent, and what is `left`.
+    """
+    numbers = ",".join(str(row["dead_letter"]) for row in results)
+    not_sent = [row for row in results if row["outcome"] != SENDING]
+    message = [f"{count(len(results) - len(not_sent), 'dead letter')} sent again"]
+    message += [f"{row['dead_letter']} was not: {row['detail']}" for row in not_sent]
+    message += [f"{left} are left"] * bool(left)
+    tone = "bad" if not_sent else "busy"
+    return done(view, f"{PATH}?{urlencode({'numbers': numbers})}", "; ".join(message) + ".", tone)
 
 
 def routes() -> list[Route]:
-    return Page(PATH, "Sent again", [PANEL], parent=("/dead-letters", "Dead letters")).routes()
+    panel = Panel("redriven", "What came of each", listed, live_s=LIVE_S)
+    return Page(PATH, "Sent again", [panel], parent=("/dead-letters", "Dead letters")).routes()

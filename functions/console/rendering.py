@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -158,25 +158,39 @@ async def streamed(
     view: View,
     page: str,
     values: Mapping[str, Any],
-    panels: AsyncIterator[Shown],
+    panels: AsyncGenerator[Shown, None],
     counts: Awaitable[Mapping[str, object]],
 ) -> Response:
     """A page whose frame leaves with its `counts` and whose panels follow in their order.
 
-    A panel comes after those above it, so nothing that is seen moves.
+    A panel comes after those above it, so nothing that is seen moves. What still loads when a
+    browser goes away, or an error ends it all, is given up.
     """
     first = asyncio.ensure_future(anext(panels, None))  # they load meanwhile
-    context = {**frame(view), **values, **await counts}
-    before, after = _templates.get_template(page).render(context).split(PANELS)
+
+    async def give_up() -> None:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await panels.aclose()
+
+    try:
+        context = {**frame(view), **values, **await counts}
+        before, after = _templates.get_template(page).render(context).split(PANELS)
+    except BaseException:
+        await give_up()
+        raise
     panel = _templates.get_template("panel.html")
 
     async def parts() -> AsyncIterator[str]:
-        yield before
-        shown = await first
-        while shown is not None:
-            yield panel.render({**context, "shown": shown})
-            shown = await anext(panels, None)
-        yield after
+        try:
+            yield before
+            shown = await first
+            while shown is not None:
+                yield panel.render({**context, "shown": shown})
+                shown = await anext(panels, None)
+            yield after
+        finally:
+            await give_up()
 
     headers = {"Cache-Control": "no-store"}
     content: AsyncIterator[str | bytes] = parts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from functions.console import service_health
 from functions.console.ask import Ask, Row
 from functions.console.dead_letters import event_name
-from functions.console.events import correlation
+from functions.console.events import correlation, newest
 from functions.console.names import employee_names, project_names
 from functions.console.pages import endpoint
 from functions.console.panels import NotHere
@@ -56,7 +57,10 @@ def fits(term: str, name: str) -> bool:
     [True, True, False]
     >>> [fits("łuk", "Łukasz Nowak"), fits("иван", "Петров Иван"), fits("ller", "Anna Müller")]
     [True, True, False]
+    >>> fits("mu\u0308l", "M\u00fcller")  # an accent typed by itself
+    True
     """
+    term, name = (unicodedata.normalize("NFC", text) for text in (term, name))
     wanted = term.casefold()
     return wanted == name.casefold() or (
         len(term) >= MIN_PART
@@ -81,9 +85,9 @@ async def dead_letters(ask: Ask, term: str) -> list[Hit]:
         return [_dead_letter(await peer.read(f"/dead-letters/{term}"))]
     if len(term) < MIN_PART:
         return []
-    newest = (await peer.read("/dead-letters", limit=MAX_READ))["dead_letters"]
+    latest = (await peer.read("/dead-letters", limit=MAX_READ))["dead_letters"]
     about = ("subject", "about", "detail", "id")
-    found = [row for row in newest if any(fits(term, row.get(name) or "") for name in about)]
+    found = [row for row in latest if any(fits(term, row.get(name) or "") for name in about)]
     return [_dead_letter(row) for row in found[:MAX_HITS]]
 
 
@@ -127,8 +131,8 @@ async def _runs(ask: Ask, term: str) -> list[Row]:
             return []
     if len(term) < MIN_ID:
         return []
-    newest = (await peer.read("/api/executions", limit=100))["content"]
-    return [run for run in newest if _is_part(run["executionId"], term.lower())]
+    latest = (await peer.read("/api/executions", limit=100))["content"]
+    return [run for run in latest if _is_part(run["executionId"], term.lower())]
 
 
 def _is_part(id: str, term: str) -> bool:
@@ -175,16 +179,16 @@ async def events(ask: Ask, term: str) -> list[Hit]:
     url = ask.settings.events_url
     if not url:
         return []
-    traced, about, newest = await asyncio.gather(
+    traced, about, latest = await asyncio.gather(
         ask.events(url, correlation=term, limit=1),
         ask.events(url, subject=term, limit=1),
-        ask.events(url, limit=MAX_READ),
+        newest(ask, MAX_READ),
     )
     hits = [
         Hit("Trace", term, f"/events/trace?{urlencode({'correlation': correlation(event)})}")
         for event in traced
     ]
-    subjects = (event["attributes"].get("subject") or "" for event in newest)
+    subjects = (event["attributes"].get("subject") or "" for event in latest)
     found = [*([term] if about else []), *(name for name in subjects if fits(term, name))]
     return hits + [
         Hit("Events", f"about {name}", f"/events?{urlencode({'subject': name})}")

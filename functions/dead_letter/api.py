@@ -106,6 +106,21 @@ async def dead_letter(request: Request, ctx: Context) -> Response:
     return JSONResponse(answer)
 
 
+async def redrives(request: Request, ctx: Context) -> Response:
+    """`?numbers=1,2,3`: these dead letters, up to 200, each with its trace and latest redrive.
+
+    One that is not there is left out.
+    """
+    query = Query(request)
+    query.refuse_others("numbers")
+    numbers = [_decimal(text) for text in (query.text("numbers") or "").split(",") if text]
+    if len(numbers) > _MAX_AT_ONCE:
+        raise PermanentError(f"numbers: at most {_MAX_AT_ONCE} at once")
+    async with ctx.store.connection() as connection:
+        await tables.settle(connection)
+        return JSONResponse({"dead_letters": await tables.last_redrives(connection, numbers)})
+
+
 async def redrive_one(request: Request, ctx: Context) -> Response:
     """Send one dead letter again, edited as in the body: `{"data": ..., "attributes": {}}`, which
     may have a `reason`.
@@ -248,7 +263,10 @@ def _read(kind: type[M], given: object) -> M:
 
 
 def _number(request: Request) -> int:
-    text = request.path_params["number"]
+    return _decimal(request.path_params["number"])
+
+
+def _decimal(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
         raise NotFound(f"there is no dead letter {shortened(text, 40)}")
     return int(text)
@@ -281,6 +299,7 @@ ROUTES = (
     route("/dead-letters", dead_letters),
     route("/dead-letters/{number}", dead_letter),
     route("/letters{rest:path}", moved, ["GET", "POST"]),
+    route("/redrives", redrives),
     route("/audit", audited),
     *(route(path, for_operators(endpoint), ["POST"]) for path, endpoint in _POSTS),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -190,6 +190,30 @@ async def redrives(connection: Connection, number: int) -> list[dict[str, Any]]:
         number,
     )
     return [dict(row) for row in rows]
+
+
+async def last_redrives(connection: Connection, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """The summaries of these dead letters, each with its trace and its latest redrive, as JSON."""
+    rows = await connection.fetch(
+        f"""SELECT {_SUMMARY}, attributes, substr(data, 1, {HEAD}) AS head,
+                   began_at::text, outcome, redrive_detail
+            FROM dead_letter LEFT JOIN LATERAL (
+                SELECT began_at, outcome, detail AS redrive_detail FROM redrive
+                WHERE dead_letter = dead_letter.number ORDER BY redrive.number DESC LIMIT 1
+            ) AS latest ON true
+            WHERE number = ANY($1)""",
+        numbers,
+    )
+    return [_with_last(dict(row)) for row in rows]
+
+
+def _with_last(row: dict[str, Any]) -> dict[str, Any]:
+    attributes = json.loads(row.pop("attributes"))
+    last = {name: row.pop(name) for name in ("began_at", "outcome")}
+    last["detail"] = row.pop("redrive_detail")
+    found = _summary(row, row.pop("head"))
+    found["trace"] = attributes.get("correlationid") or row["id"]
+    return found | {"redrive": last if last["began_at"] else None}
 
 
 async def claim(tx: Connection, number: int, *, edited: bool) -> Claim | None:

@@ -13,7 +13,7 @@ from functions.console.formatting import short_id
 from functions.console.orchestrations import FUNCTION, read_run, run_page
 from functions.console.pages import endpoint
 from functions.console.rendering import View, done, render
-from functions.console.run_actions import can_start_another, payload_of
+from functions.console.saga_run_actions import can_start_another, payload_of
 from functions.kit.clients import path
 from functions.kit.errors import Conflict, PermanentError
 

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.console import dead_letters, jobs, orchestrations, run_actions
+from functions.console import dead_letters, jobs, orchestrations, saga_run_actions
 from functions.console.ask import Ask, Row
 from functions.console.formatting import count
 from functions.console.pages import endpoint
-from functions.console.redriven import SENDING, followed
+from functions.console.redriven import SENDING, sent
 from functions.console.rendering import View, render
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
@@ -73,7 +73,7 @@ async def _describe_run(ask: Ask, item: str, action: str) -> Row:
     name, _, flow = item.rpartition("/")
     query = {"name": name, "flow": flow}
     found = await orchestrations.read_run(ask, query)
-    warning = run_actions.SAME_PAYLOAD if action == "retry" else ""
+    warning = saga_run_actions.SAME_PAYLOAD if action == "retry" else ""
     detail = found["waitingFor"] or found["reason"] or ""
     return {"name": detail, "detail": "", "warning": warning, "id": flow}
 
@@ -94,7 +94,7 @@ KINDS = {
     "runs": Kind(
         "run",
         "/orchestrations",
-        {name: run_actions.ACTIONS[name] for name in ("retry", "pause", "resume", "cancel")},
+        {name: saga_run_actions.ACTIONS[name] for name in ("retry", "pause", "resume", "cancel")},
         _run_page,
         _run,
         _describe_run,
@@ -147,8 +147,8 @@ async def act(view: View) -> Response:
     results = await asyncio.gather(
         *(_result(view.ask, kind, item, action, who, reason) for item in items)
     )
-    sent = [row["item"] for row in results if row["outcome"] == SENDING]
-    results = [row for row in results if row["outcome"] != SENDING]
+    if any(row["outcome"] == SENDING for row in results):
+        return sent(view, [{**row, "dead_letter": row["item"]} for row in results])
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": f"{kind.actions[action][0]}: {count(len(items), kind.noun)}",
@@ -156,7 +156,6 @@ async def act(view: View) -> Response:
         "results": results,
         "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": 0,
-        **await followed(view, sent),
         "here": kind.page,
         "back": kind.page,
     }

@@ -24,7 +24,7 @@ from functions.console.dead_letters import (
 )
 from functions.console.formatting import ago, count, moment
 from functions.console.pages import endpoint
-from functions.console.redriven import SENDING, followed
+from functions.console.redriven import SENDING, sent
 from functions.console.rendering import View, done, render
 from functions.kit.errors import Conflict, PermanentError
 
@@ -164,15 +164,13 @@ async def dismiss_many(view: View) -> Response:
     form, who = await view.authentication.act()
     body = {**chosen(form), "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
-    return await _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
+    return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
 
 
-async def _results(
+def _results(
     view: View, title: str, results: list[Row], left: int, wanted: Mapping[str, str]
 ) -> Response:
-    """A page with the outcome of each dead letter; of those that were sent it follows that."""
-    sent = [row["dead_letter"] for row in results if row["outcome"] == SENDING]
-    results = [row for row in results if row["outcome"] != SENDING]
+    """A page with the outcome of each dead letter."""
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": title,
@@ -183,7 +181,6 @@ async def _results(
         ],
         "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
         "left": left,
-        **await followed(view, sent),
         "back": f"/dead-letters?{urlencode(wanted)}",
     }
     return render(view, "results.html", values)
@@ -216,7 +213,10 @@ async def redrive_many(view: View) -> Response:
     wanted = chosen(form)
     body = {**wanted, "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/redrive", who, body)
-    return await _results(view, "Sent again", answer["redriven"], answer["left"], wanted)
+    results, left = answer["redriven"], answer["left"]
+    if any(row["outcome"] == SENDING for row in results):
+        return sent(view, results, left)
+    return _results(view, "Sent again", results, left, wanted)
 
 
 def routes() -> list[Route]:

@@ -21,7 +21,7 @@ from functions.console.orchestrations import (
 from functions.console.pages import endpoint
 from functions.console.panels import Query
 from functions.console.rendering import View, done, render
-from functions.console.run_actions import (
+from functions.console.saga_run_actions import (
     ACTIONS,
     DANGEROUS,
     REFUSED,

@@ -50,16 +50,15 @@ async def test_what_is_sent_again_is_named_before_and_after(dead_letters: Cluste
         asked = "/bulk/dead-letters?item=1&item=2&action=redrive"
         page = (await client.get(asked)).text
         single = (await client.get("/dead-letters/1/redrive")).text
-        done = await press(client, asked, items="1\n2")
+        answer = await press(client, asked, items="1\n2")
+        done = await client.get(answer.headers["location"])
     named = "cycle.requested · &lt;b&gt;NOBODY&lt;/b&gt;"
     assert page.count(f"</code> {named} <button") == 2
     assert page.count("<small>cycle-trigger refused it for good") == 2
     assert page.count("It was refused for good: it likely will be again") == 2
     assert "unless it is edited" in single
     assert done.text.count(f"<small>{named}</small>") == 2
-    assert results(done.text) == {}, "the part below, which refreshes itself, has them"
     assert 'data-part="redriven"' in done.text
-    assert 'hx-get="/navigation?here=/dead-letters"' in done.text, "the menu asks for its counts"
 
 
 async def test_selected_runs_are_cancelled(cluster: Cluster, functions_database: str) -> None:

@@ -7,6 +7,7 @@ import html
 import re
 from dataclasses import replace
 
+import asyncpg
 import httpx
 import pytest
 
@@ -70,7 +71,9 @@ async def test_each_that_was_sent_again_is_followed_to_its_end(
     given_up: Cluster, asked: str, fields: dict[str, str]
 ) -> None:
     async with browser(given_up) as client:
-        done = (await press(client, asked, **fields)).text
+        answer = await press(client, asked, **fields)
+        assert answer.status_code == 303, "a reload sends nothing again"
+        done = (await client.get(answer.headers["location"])).text
         await given_up.relayed()
         sent = await now_shown(client, done)
         first, second = sorted(given_up.sink.messages, key=lambda message: message.id)
@@ -83,10 +86,12 @@ async def test_each_that_was_sent_again_is_followed_to_its_end(
         returned: cloudevents.Message = replace(second, extensions=back)
         assert (await given_up.tell("dead-letter", returned)).status_code == 202
         ended = await now_shown(client, done)
+    assert "2 dead letters sent again." in done
     assert set(outcomes(done)) == {"1", "2"}
     assert outcomes(sent) == {"1": "sent", "2": "sent"}
-    assert 'data-refresh="2"' in sent
+    assert 'data-refresh="4"' in sent
     assert outcomes(tried) == {"1": "on its way", "2": "sent"}, "the broker tries it again"
+    assert "an attempt failed: cycle-trigger" in tried
     assert "connection refused" in tried
     assert outcomes(ended) == {"1": "delivered", "2": "failed again"}
     assert "cycle-trigger was unavailable or busy: project-orchestrator is away" in ended
@@ -99,4 +104,32 @@ async def test_what_is_no_dead_letter_is_named_beside_those_that_are(given_up: C
         page = (await client.get("/dead-letters/sent?numbers=1,999,x")).text
     assert outcomes(page)["1"] == "open"
     assert "There is no dead letter x." in page
-    assert "there is no dead letter 999" in page
+    assert "There is no dead letter 999." in page
+
+
+async def test_what_was_not_sent_is_named_beside_what_was(given_up: Cluster) -> None:
+    async with browser(given_up) as client:
+        asked = "/bulk/dead-letters?item=1&item=2&action=redrive"
+        await press(client, "/dead-letters/1/dismiss")
+        answer = await press(client, asked, items="1\n2")
+        page = html.unescape((await client.get(answer.headers["location"])).text)
+    assert "1 dead letter sent again; 1 was not: " in page
+    assert "dead letter 1 is not open" in page
+    assert outcomes(page) == {"1": "dismissed", "2": "on its way"}
+
+
+async def test_what_is_long_gone_without_word_is_followed_no_more(
+    given_up: Cluster, functions_database: str
+) -> None:
+    async with browser(given_up) as client:
+        await press(client, "/dead-letters/1/redrive")
+        await given_up.relayed()
+        given_up.down.add("event-recorder")
+        before = (await client.get("/dead-letters/sent?numbers=1")).text
+        connection = await asyncpg.connect(functions_database)
+        await connection.execute("UPDATE redrive SET began_at = began_at - interval '1 hour'")
+        await connection.close()
+        after = (await client.get("/dead-letters/sent?numbers=1")).text
+    assert outcomes(before) == outcomes(after) == {"1": "sent"}
+    assert 'data-part="redriven" data-refresh' in before
+    assert 'data-part="redriven"' not in after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from starlette.routing import Route
 
 from functions.console.main import console
 from functions.event_recorder.main import event_recorder
+from functions.events.schedule import ScheduleDue
 from tests.function.conftest import lost
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, message_of
 from tests.support.console_browser import LOCAL, browser
 from tests.support.dsm_services import World
 from tests.support.kubernetes_peer import Say, kube_peer
+from tests.support.saga_world import SagaWorld
 from tests.support.sprint_services import join_sprint_services
 
 OLD_RUN = "0f9d4b52-5cf1-4f70-a6a1-0c3d7e5b9a11"  # it is not among the newest
@@ -117,6 +120,33 @@ async def test_subjects_and_reasons_are_found_by_how_a_word_begins(
     names = set(re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)</a>', page))
     assert names >= expected
     assert bool(names) is bool(expected)
+
+
+async def test_schedule_ticks_are_passed_over(found: Cluster, functions_database: str) -> None:
+    found.deploy(event_recorder, {"DATABASE_URL": functions_database})
+    environ = {"EVENTS_URL": "http://event-recorder.dsm.svc.cluster.local/events/search"}
+    found.deploy(console, LOCAL | environ)
+    event = replace(lost(7), subject="rare-7")
+    assert (await found.tell("event-recorder", event)).status_code == 202
+    for number in range(210):
+        due = ScheduleDue(schedule="job-sweep", time=datetime(2026, 3, 2, tzinfo=UTC))
+        tick = message_of(due, id=f"t-{number}", source="/functions/scheduler")
+        assert (await found.tell("event-recorder", tick)).status_code == 202
+    async with browser(found) as client:
+        page = (await client.get("/search?q=rare")).text
+    assert 'href="/events?subject=rare-7"' in page
+
+
+async def test_orchestrations_are_found_by_how_a_word_of_their_names_begins(
+    cluster: Cluster, functions_database: str
+) -> None:
+    world = SagaWorld(cluster, functions_database)
+    cluster.deploy(console, LOCAL)
+    await world.register()
+    async with browser(cluster) as client:
+        pages = {term: (await client.get(f"/search?q={term}")).text for term in ("creat", "reat")}
+    assert 'href="/orchestrations/tenantCreation"' in pages["creat"]
+    assert 'href="/orchestrations/tenantCreation"' not in pages["reat"]
 
 
 async def test_several_hits_are_listed(found: Cluster) -> None:

@@ -222,6 +222,21 @@ async def test_a_redriven_dead_letter_is_marked_with_who_did_it(dead_letters: Cl
     assert (await post(dead_letters, "/dead-letters/1/redrive"))[0] == 409
 
 
+async def test_what_came_of_many_is_read_at_once(dead_letters: Cluster) -> None:
+    await keep(dead_letters, FAILED)
+    await keep(dead_letters, replace(FAILED, id="e-2", extensions={}))
+    await post(dead_letters, "/dead-letters/1/redrive")
+    found = await get(dead_letters, "/redrives?numbers=1,2,999")
+    first, second = sorted(found["dead_letters"], key=lambda row: row["number"])
+    assert (first["trace"], first["redrive"]["outcome"]) == ("c-1", "sent")
+    assert (first["state"], first["about"]) == ("redriven", "GEM-001-S01")
+    assert (second["trace"], second["redrive"]) == ("e-2", None)
+    assert await get(dead_letters, "/redrives") == {"dead_letters": []}
+    await get(dead_letters, "/redrives?numbers=1,x", 404)
+    refused = await get(dead_letters, f"/redrives?numbers={','.join(['1'] * 201)}", 422)
+    assert refused["detail"] == "numbers: at most 200 at once"
+
+
 async def test_a_dead_letter_that_comes_back_is_open_again(dead_letters: Cluster) -> None:
     await keep(dead_letters, FAILED)
     await post(dead_letters, "/dead-letters/1/redrive")
