@@ -47,7 +47,7 @@ async def agent(demo: Demo) -> None:
     if not demo.github:
         await _without_github(demo)
         return
-    async with httpx.AsyncClient(base_url=demo.github, timeout=30, trust_env=False) as github:
+    async with demo.client_of(demo.github) as github:
         number = await _labelled(demo, github, "arrives", int(time.time()) % 100 + 1)
         demo.print_line(f"issue {REPOSITORY}#{number} gets the label agent")
         job = await _ended(demo, f"{REPOSITORY}#{number}")
@@ -118,7 +118,7 @@ async def lost(demo: Demo) -> None:
     if not (demo.github and is_asked(demo.runtime.world)):
         demo.print_line("nothing is lost here: the receiver does not ask the stand-in of GitHub")
         return
-    async with httpx.AsyncClient(base_url=demo.github, timeout=30, trust_env=False) as github:
+    async with demo.client_of(demo.github) as github:
         number = await _labelled(demo, github, "lost")
     compared = (await _hook(demo))["checked_at"]
     await demo.fire("webhook-relay", demo.always)

@@ -10,12 +10,13 @@ import tracemalloc
 import certifi
 import httpx
 import pytest
+from httpx_aiohttp.transport import AiohttpTransport
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from functions.kit.clients.http import Client
+from functions.kit.clients.http import Client, authorities
 from functions.kit.clients.service import ServiceClient
 from functions.kit.clients.sink import MAX_ANSWER_BYTES, AiohttpPost
 from functions.kit.context import Resources
@@ -169,3 +170,16 @@ async def test_of_a_sinks_answer_the_beginning_is_read() -> None:
         assert await post(f"{url}/huge", [], b"") == (200, b"x" * MAX_ANSWER_BYTES)
         assert (await post(f"{url}/fits", [], b""))[0] == 200
         await post.close()
+
+
+def test_authorities_are_read_once_for_all_clients_and_proxies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    clients = [Client(), Client()]
+    transports = [
+        one for client in clients for one in (client._transport, *client._mounts.values())
+    ]
+    contexts = {id(one.ssl_context) for one in transports if isinstance(one, AiohttpTransport)}
+    assert len(transports) > 2
+    assert contexts == {id(authorities())}

@@ -27,10 +27,11 @@ _ABOUT_THE_EVENT = (400, 413, 422)
 MAX_CAUSE_BYTES = 768
 
 
-def trust(settings: ProcessSettings) -> ssl.SSLContext | bool:
-    """What a client of the sink verifies against: as usual, and K_CA_CERTS besides."""
+def trust(settings: ProcessSettings) -> ssl.SSLContext | None:
+    """What a client of the sink verifies against: as usual, and K_CA_CERTS besides; None where
+    there is nothing besides."""
     if not settings.k_ca_certs:
-        return True
+        return None
     import ssl
 
     import httpx

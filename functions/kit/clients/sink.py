@@ -82,8 +82,9 @@ class AiohttpPost:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        found = trust(self._settings)
-        return found if isinstance(found, ssl.SSLContext) else httpx.create_ssl_context()
+        from functions.kit.clients.http import authorities
+
+        return trust(self._settings) or authorities()
 
 
 class HttpxPost:
