@@ -68,6 +68,12 @@ class Instance:
     def pid(self) -> int:
         return self.process.pid
 
+    async def has_ended(self, timeout_s: float = 1.0) -> bool:
+        """Has its process ended? Its port is closed a moment before that is known."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), timeout_s)
+        return not self.alive
+
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, then SIGKILL after `grace_s` seconds."""
         if not self.alive:

@@ -93,23 +93,18 @@ class ReverseProxy:
         try:
             async with asyncio.timeout_at(start):
                 body = await upload.body(headers)
-            async with asyncio.timeout_at(start) as limit, revision.lease(start) as instance:
-                target = f"http://{instance.host}:{instance.port}{_target(scope)}"
-                async with self._client().request(
-                    scope["method"],
-                    _url(target),
-                    headers=self._request_headers(scope, headers, instance.gateway_token),
-                    data=body,
-                    allow_redirects=False,
-                ) as upstream:
-                    await send(_head(upstream))
-                    started = True
+            async with (
+                asyncio.timeout_at(start) as limit,
+                self._answered(revision, start, scope, headers, body) as upstream,
+            ):
+                await send(_head(upstream))
+                started = True
+                limit.reschedule(min(end, clock() + revision.idle_s))
+                async for chunk in upstream.content.iter_any():
                     limit.reschedule(min(end, clock() + revision.idle_s))
-                    async for chunk in upstream.content.iter_any():
-                        limit.reschedule(min(end, clock() + revision.idle_s))
-                        part = {"type": "http.response.body", "body": chunk, "more_body": True}
-                        await send(part)
-                    await send({"type": "http.response.body", "body": b""})
+                    part = {"type": "http.response.body", "body": chunk, "more_body": True}
+                    await send(part)
+                await send({"type": "http.response.body", "body": b""})
         except NotReadyError as error:
             answer = trouble(503, str(error))
         except (OverdueError, TimeoutError):
@@ -121,6 +116,36 @@ class ReverseProxy:
         if started:
             raise ConnectionAbortedError("the answer ended early")  # uvicorn cuts the connection
         await reply(send, answer)
+
+    @contextlib.asynccontextmanager
+    async def _answered(
+        self,
+        revision: Revision,
+        deadline: float,
+        scope: Message,
+        headers: Mapping[bytes, bytes],
+        body: Any,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of a process; of the next one to a POST that this one did not take."""
+        while True:
+            async with revision.lease(deadline) as instance:
+                target = f"http://{instance.host}:{instance.port}{_target(scope)}"
+                try:
+                    upstream = await self._client().request(
+                        scope["method"],
+                        _url(target),
+                        headers=self._request_headers(scope, headers, instance.gateway_token),
+                        data=body,
+                        allow_redirects=False,
+                    )
+                except aiohttp.ClientConnectorError:
+                    # Of what is idempotent aiohttp itself may have sent it, and again.
+                    if scope["method"] != "POST" or not await instance.has_ended():
+                        raise
+                    continue
+                async with upstream:
+                    yield upstream
+                return
 
     async def _pass_on(
         self,

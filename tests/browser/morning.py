@@ -36,7 +36,7 @@ NAP = """
       kind: execute
       task_id: "{{ data.repository.full_name }}#{{ data.issue.number }}"
       service: "{{ data.repository.full_name }}"
-      command: [python, -u, -c, "import time; print(*range(400), sep=chr(10)); time.sleep(900)"]
+      command: [python, -u, -c, "import time; print(*range(400), sep=chr(10)); time.sleep(3000)"]
 """
 
 

@@ -129,6 +129,12 @@ async def test_a_death_in_the_middle_of_a_request_is_502(knative: LocalKnative) 
 
 async def test_a_request_longer_than_timeout_seconds_is_504(knative: LocalKnative) -> None:
     async with knative.client("echo") as client:
+
+        async def is_back() -> bool:
+            """From the death of the test before."""
+            return (await client.get("/")).is_success
+
+        await eventually(is_back)
         answer = await client.get("/?sleep_s=4")
     assert (answer.status_code, answer.text) == (504, "activator request timeout")
 
@@ -173,3 +179,14 @@ async def test_a_job_sink_is_refused_with_a_reason(knative: LocalKnative) -> Non
         404,
         "JobSinks are not supported by the local Knative",
     )
+
+
+async def test_what_a_process_did_not_take_before_its_end_goes_to_the_next(tmp_path: Path) -> None:
+    # Of its own: one that has crashed before is not started again at once.
+    with local_knative(TINY, tmp_path) as knative:
+        async with knative.client("echo") as client:
+            pid = (await client.get("/?leave=1")).json()["pid"]
+            answer = await client.post("/", content=b"to whom it may concern")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["body"] == "to whom it may concern"
+    assert answer.json()["pid"] != pid

@@ -1,8 +1,8 @@
 """A Service for tests, standard library only: says what it was asked, and does as asked.
 
 The environment directs it: CRASH ends it at once, SLOW_START_S delays its port. A request's
-query directs the answer: status, sleep_s, reply (a CloudEvent type), die, every_s (a pause
-before each of three parts of the body).
+query directs the answer: status, sleep_s, reply (a CloudEvent type), die, leave (it ends a moment
+after its port is closed), every_s (a pause before each of three parts of the body).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +34,11 @@ class Echo(BaseHTTPRequestHandler):
                 file.write(json.dumps({**seen, "path": self.path}) + "\n")
         if "die" in orders:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "leave" in orders:
+            self.close_connection = True
+            assert isinstance(self.server, ThreadingHTTPServer)
+            self.server.socket.shutdown(socket.SHUT_RDWR)
+            threading.Timer(0.3, os._exit, [1]).start()
         time.sleep(float(orders.get("sleep_s", 0)))
         if "every_s" in orders:
             return self._trickle(float(orders["every_s"]))
@@ -73,6 +80,8 @@ class Echo(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(body)))
