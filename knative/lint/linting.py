@@ -23,6 +23,7 @@ def lint(
     all_readings = list(readings)
     resolved = cache(_resolved)  # a file has many findings
     known = {manifest.key for reading in all_readings for manifest in reading.manifests}
+    known |= {key for reading in all_readings for key in reading.cloud_run}
     for reading in all_readings:
         tree = Tree(reading, known, _installation(reading, all_readings))
         for rule in RULES.values():

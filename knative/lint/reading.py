@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from knative.lint.folders import below, bodies
-from knative.lint.manifest import SERVING, Manifest
+from knative.lint.manifest import SERVING, Key, Manifest
 from knative.local.manifests.kustomize import attempt, kustomization
 from knative.local.manifests.problems import ManifestError, Problem
 from knative.local.manifests.resource import Resource, expanded
@@ -34,7 +34,8 @@ class Reading:
     """
 
     manifests: list[Manifest] = field(default_factory=list)
-    others: int = 0  # objects of kinds that no rule checks
+    others: int = 0  # objects that no rule checks
+    cloud_run: set[Key] = field(default_factory=set)  # those of them that Triggers may name
     broken: list[Problem] = field(default_factory=list)
     unread: list[Problem] = field(default_factory=list)
     unbuilt: list[Problem] = field(default_factory=list)
@@ -179,6 +180,7 @@ def _keep(resources: list[Resource], reading: Reading) -> None:
     for one in (Manifest(one) for resource in resources for one in expanded(resource)):
         if _is_cloud_run(one):
             reading.others += 1
+            reading.cloud_run.add(one.key)
         else:
             reading.manifests.append(one)
 

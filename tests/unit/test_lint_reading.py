@@ -75,6 +75,13 @@ def test_a_service_of_cloud_run_has_other_limits(where: dict[str, str]) -> None:
     }
 
 
+def test_a_service_of_cloud_run_is_there_for_who_names_it() -> None:
+    there = service("nosuch", metadata=", annotations: {run.googleapis.com/ingress: all}")
+    names = {"KN102", "KN108"}
+    assert {one.rule for one in found(*GOOD, LOST)} & names == {"KN102"}
+    assert {one.rule for one in found(*GOOD, LOST, there)} & names == set()
+
+
 @pytest.mark.parametrize(("kustomization", "refused"), [("", False), (KUSTOMIZATION, True)])
 def test_a_kustomization_has_no_other_ones_limits(
     tmp_path: Path, kustomization: str, refused: bool

@@ -120,8 +120,7 @@ def duplicate_triggers(tree: Tree) -> Iterator[Violation]:
 
 @rule(
     "KN108", "note", "name that cannot be checked here",
-    why="No manifest has it, nor any other object of that kind in that namespace: it may be in "
-    "another repository.",
+    why="No manifest that was read has it: it may be in another file, or in another repository.",
     fix="Lint all folders of the application together.",
 )  # fmt: skip
 def unchecked(tree: Tree) -> Iterator[Violation]:

@@ -195,7 +195,7 @@ def _delivery(item: Record, indent: str, *, every_attempt: bool = False) -> None
         took = f" after {attempt['took_s']:.3f} s" if every_attempt else ""
         answer = f": {attempt['answer']}" if attempt["answer"] else ""
         fault = f" [fault: {attempt['fault']}]" if attempt["fault"] else ""
-        sink = "handed to the dead letter sink " if attempt["sink"] else ""
+        sink = "to the dead letter sink " if attempt["sink"] else ""
         line = f"{attempt['number']}. {sink}{attempt['url']}: {filters}{took}{answer}{fault}"
         say(plain(f"{indent}    {line}"))
     if every_attempt and item["state"] in ("pending", "dead-lettering"):
