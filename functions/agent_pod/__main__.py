@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 
 # In COLLECTED_DIR, once the sidecar is ready for the end of the agent: the startup probe of the
 # pod looks for it, and the agent begins.
@@ -17,6 +19,7 @@ def main(arguments: list[str]) -> int:
     # not ask for, and any other ends by it.
     if arguments == ["collect"]:
         signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+        _started().unlink(missing_ok=True)  # of a start before, which has failed
     else:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if arguments == ["model"]:
@@ -32,10 +35,8 @@ def main(arguments: list[str]) -> int:
                 prepare(Places.read())
             case ["collect"]:
                 places = Places.read()
-                started = places.collected / STARTED
-                started.unlink(missing_ok=True)  # of a start before, which has failed
                 sidecar = Sidecar(places)
-                started.touch()
+                _started().touch()
                 # Until the other containers have ended.
                 while signal.sigtimedwait(_END, places.checkpoint_s) is None:
                     sidecar.checkpoint()
@@ -46,6 +47,10 @@ def main(arguments: list[str]) -> int:
         print(failure, file=sys.stderr)
         return 1
     return 0
+
+
+def _started() -> Path:
+    return Path(os.environ.get("COLLECTED_DIR", "."), STARTED)
 
 
 def _model() -> int:

@@ -23,6 +23,8 @@ from functions.agent_pod.environment import Failure, Places, post
 from functions.agent_pod.prepare import BASE, STATE, UNCOMMITTED, WORK
 from functions.agent_pod.state import store_state
 from functions.kit.clients.git import GitError, git, git_bytes
+from functions.kit.errors import shortened
+from functions.untrusted_text import redacted
 
 MAX_BUNDLE_BYTES = 20 * 1024 * 1024
 # Of a file that is not committed, such as one of Git LFS by another name: larger ones would cost
@@ -34,6 +36,7 @@ MAX_USAGE_BYTES = 10_000
 POST_S = 6 * 3600.0 - 120.0
 GIT_S = 30.0
 MAX_NAMED = 20
+MAX_PROBLEM = 2000  # characters
 # A session's files grow with each message: where nothing else is new, the bundle is posted at every
 # so many checkpoints.
 STATE_EVERY = 5
@@ -88,7 +91,9 @@ class Sidecar:
             try:
                 found[name] = take()
             except Exception as failure:  # the other is posted all the same
-                found["problems"].append(str(failure) or type(failure).__name__)
+                # Cut, as agent-outputs refuses what is longer, and with it all that was done.
+                problem = str(failure) or type(failure).__name__
+                found["problems"].append(shortened(problem, MAX_PROBLEM))
         found |= {"session": read_session(places), "usage": read_usage(places)}
         post(places, "outputs", found, POST_S)
         print("posted", "no commits" if found["bundle"] is None else "commits", *found["problems"])
@@ -118,7 +123,7 @@ class Sidecar:
         for name in new[:MAX_NAMED]:
             self._named.add((what, name))
             # Quoted: it may be no UTF-8, which standard output would refuse, and have line ends.
-            print(f"not kept of {what}: {name!a} {left_out[name]}", flush=True)
+            print(f"not kept of {what}: {redacted(name)!a} {left_out[name]}", flush=True)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +32,8 @@ class Places:
     lfs: bool = False
     # Where the model's sidecar leaves the tokens that it has counted.
     model_usage: Path | None = None
+    # This pod's uid: what a Job has used is the sum over its pods.
+    pod: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Places:
@@ -49,6 +50,7 @@ class Places:
                 submodules=environ.get("SUBMODULES") == "true",
                 lfs=environ.get("LFS") == "true",
                 model_usage=Path(counted) if (counted := environ.get("MODEL_USAGE_FILE")) else None,
+                pod=environ.get("POD_UID", ""),
             )
         except KeyError as error:
             raise Failure(f"the variable {error.args[0]} is missing") from None
@@ -77,16 +79,6 @@ class Places:
     def lfs_names(self) -> Path:
         """Which files are of LFS, each name with a zero byte after it; there where there are."""
         return self.collected / "lfs-names"
-
-    @property
-    def pod(self) -> str:
-        """Return this pod's own name: what a Job has used is the sum over its pods."""
-        file = self.collected / "pod"
-        if not file.exists():
-            new = file.with_suffix(".new")
-            new.write_text(secrets.token_hex(8))
-            new.replace(file)
-        return file.read_text()
 
     @property
     def git(self) -> Path:

@@ -43,8 +43,12 @@ def store_state(places: Places) -> tuple[str | None, dict[str, str]]:
         if problems := secrets_in(text, "it"):
             left_out[name] = problems[0].partition(": ")[2]
             continue
-        (files / name).parent.mkdir(parents=True, exist_ok=True)
-        (files / name).write_bytes(content)
+        try:
+            (files / name).parent.mkdir(parents=True, exist_ok=True)
+            (files / name).write_bytes(content)
+        except OSError as error:  # such as a path that is longer here than the system takes
+            left_out[name] = f"cannot be written: {error.strerror}"
+            continue
         is_empty = False
     if is_empty:
         return None, left_out
@@ -67,15 +71,16 @@ def restore_state(places: Places, commit: str) -> None:
 def _newest(folder: Path) -> tuple[set[str], dict[str, str]]:
     """Return the names of the files that are kept, and of those that are not, with the reason."""
     newest: list[tuple[int, str, int]] = []
+    left_out: dict[str, str] = {}
     count, remaining = 0, MAX_BYTES
-    for path, name, number in _walk(folder):
+    for path, name, number in _walk(folder, left_out):
         with suppress(OSError):  # it is gone meanwhile
             found = os.stat(name, dir_fd=number, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
                 count += 1
                 push = heapq.heappush if count <= MAX_FILES else heapq.heappushpop
                 push(newest, (found.st_mtime_ns, path, found.st_size))
-    chosen, left_out = set(), {}
+    chosen = set()
     for _, path, size in sorted(newest, reverse=True):
         if size <= remaining:
             remaining -= size
@@ -92,7 +97,7 @@ def _contents(
 ) -> Iterator[tuple[str, bytes]]:
     """Read these files; add what has grown too large meanwhile to what is left out."""
     remaining = MAX_BYTES
-    for path, name, number in _walk(folder):
+    for path, name, number in _walk(folder, left_out):
         content = _read(name, number, remaining + 1) if path in chosen else None
         if content is None:
             continue
@@ -103,17 +108,20 @@ def _contents(
         yield path, content
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, str, int]]:
+def _walk(folder: Path, left_out: dict[str, str]) -> Iterator[tuple[str, str, int]]:
     """Each file's path and name, with its open folder; nothing of a repository, which git would
-    read."""
+    read. Adds folders that are too deep to what is left out."""
     try:
         top = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     except OSError:
         return  # none, or a link in its place
     try:
         for at, folders, names, number in os.fwalk(".", dir_fd=top):
-            deep = at.count("/") >= MAX_DEPTH
-            folders[:] = [one for one in folders if not (deep or _is_gits_own(one))]
+            folders[:] = [one for one in folders if not _is_gits_own(one)]
+            if at.count("/") >= MAX_DEPTH:
+                why = f"is below {MAX_DEPTH} folders"
+                left_out |= {os.path.normpath(f"{at}/{one}") + "/": why for one in folders}
+                folders.clear()
             for name in names:
                 if not _is_gits_own(name):
                     yield os.path.normpath(f"{at}/{name}"), name, number

@@ -141,6 +141,7 @@ class AgentWorld:
             grant=home / "grant",
             outputs_url=self.url,
             job=job,
+            pod=home.name,
         )
         self._pods.append(Pod(self, grant, places))
         return self._pods[-1]

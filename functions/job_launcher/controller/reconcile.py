@@ -21,6 +21,7 @@ from functions.job_launcher.decide.job_status import (
     PodTermination,
     disruption,
     job_status,
+    suspended_at,
     waiting_reason,
     waits_for_admission,
 )
@@ -53,13 +54,12 @@ async def reconcile_job(
     elif status.state == "running":
         async with settled(ctx, row.request) as settlement:
             await _started(ctx, settlement, row, status)
-            if row.paused_at is not None:
-                await tables.resume(settlement.tx, row.id, ctx.now())
+            await _resumed(settlement, row, status)
     elif waits_for_admission(job) and row.state == "starting":
         await _set_reason(ctx, row, f"waits in the queue {row.request.pod.get('queue', '')}")
     elif waits_for_admission(job) and row.paused_at is None:
         async with ctx.store.connection() as connection:
-            await tables.pause(connection, row.id, ctx.now())
+            await tables.pause(connection, row.id, suspended_at(job) or ctx.now())
 
 
 async def reconcile_pod(ctx: Context, row: JobRow, pod: dict[str, Any]) -> None:
@@ -153,6 +153,7 @@ async def fail(
     async with settled(ctx, row.request) as settlement:
         if status and status.reason != "DeadlineExceeded":
             await _started(ctx, settlement, row, status)
+        await _resumed(settlement, row, status)
         if await tables.mark_ended(settlement.tx, row.id, "failed", at, summary, ending):
             settlement.facts.append(JobFailed(**common_fields(row.request), ended_at=at, **ending))
 
@@ -176,6 +177,15 @@ async def _started(ctx: Context, settlement: Settlement, row: JobRow, status: Jo
         settlement.facts.append(JobStarted(**common_fields(row.request), started_at=at))
 
 
+async def _resumed(settlement: Settlement, row: JobRow, status: JobStatus | None) -> None:
+    """Count the minutes again, from the start of the pod after a pause; it may have ended since."""
+    if row.paused_at is None or status is None or status.started_at is None:
+        return
+    # Kubernetes' clock has whole seconds. What it has started no later is the pod before the pause.
+    if status.state == "running" or status.started_at > row.paused_at:
+        await tables.resume(settlement.tx, row.id, status.started_at)
+
+
 async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
     result = await job_calls.job_result(ctx.cluster, row.request)
     at = status.ended_at or ctx.now()
@@ -184,6 +194,7 @@ async def _succeeded(ctx: Context, row: JobRow, status: JobStatus) -> None:
     ending = {"log": result.log, "blocked": result.blocked}
     async with settled(ctx, row.request) as settlement:
         await _started(ctx, settlement, row, status)
+        await _resumed(settlement, row, status)
         if await tables.mark_ended(settlement.tx, row.id, "succeeded", at, "", ending):
             times = {"started_at": status.started_at or row.started_at or at, "ended_at": at}
             fields = {**common_fields(row.request), **times}

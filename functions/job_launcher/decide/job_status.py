@@ -68,6 +68,19 @@ def waits_for_admission(job: Object) -> bool:
     return suspended or bool((job.get("spec") or {}).get("suspend"))
 
 
+def suspended_at(job: Object) -> datetime | None:
+    """Since when the Job is suspended, by Kubernetes' clock."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return next(
+        (
+            _time(one.get("lastTransitionTime"))
+            for one in conditions
+            if one["type"] == "Suspended" and one["status"] == "True"
+        ),
+        None,
+    )
+
+
 @dataclass(frozen=True)
 class PodTermination:
     """How the last pod of a Job ended, by which of its containers; `lost`: not by itself."""

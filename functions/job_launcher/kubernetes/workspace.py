@@ -78,6 +78,7 @@ def pod_fields(
         "env": [
             {"name": "AGENT_OUTPUTS_URL", "value": workspace.outputs_url},
             {"name": "JOB_NAME", "value": request.job_id},
+            {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             {"name": "GRANT_FILE", "value": f"{_GRANT_AT}/{GRANT}"},
             {"name": "COLLECTED_DIR", "value": _COLLECTED_AT},
             {"name": "REPOSITORY_DIR", "value": REPOSITORY_AT},

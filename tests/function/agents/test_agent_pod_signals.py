@@ -46,6 +46,16 @@ async def test_an_agent_that_ends_as_soon_as_it_may_begin_loses_nothing(agents: 
     assert len(agents.pulls) == 1
 
 
+async def test_what_a_start_before_has_left_lets_no_agent_begin(agents: AgentWorld) -> None:
+    pod = await agents.pod()
+    (pod.places.collected / workspace.STARTED).touch()
+    environ = {"PATH": os.environ["PATH"], "COLLECTED_DIR": str(pod.places.collected)}
+    command = [sys.executable, "-m", "functions.agent_pod", "collect"]
+    failed = await asyncio.create_subprocess_exec(*command, env=environ)
+    assert await asyncio.wait_for(failed.wait(), 60) == 1, "it knows not where anything is"
+    assert not (pod.places.collected / workspace.STARTED).exists()
+
+
 async def test_a_workspace_that_is_being_prepared_ends_at_once(agents: AgentWorld) -> None:
     asked = asyncio.Event()
 

@@ -126,13 +126,37 @@ async def test_a_name_that_is_no_utf_8_is_kept_or_named(
     assert "not kept of its state: 'key \\udce9' has what" in capsys.readouterr().out
 
 
-async def test_names_that_git_would_refuse_cost_no_others(agents: AgentWorld) -> None:
+async def test_a_path_that_is_longer_than_the_system_takes_costs_no_others(
+    agents: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = await working(agents)
+    keeps(pod, {SESSION: "{}\n"})
+    at = os.open(pod.places.state, os.O_RDONLY)
+    for _ in range(16):  # from within, as an agent can
+        os.mkdir("d" * 250, dir_fd=at)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    with os.fdopen(os.open("long.txt", os.O_WRONLY | os.O_CREAT, dir_fd=at), "w") as file:
+        file.write("x")
+    os.close(at)
+    assert kept(await retried(agents, pod)) == {SESSION: "{}\n"}
+    assert "long.txt' cannot be written: File name too long" in capsys.readouterr().out
+
+
+async def test_names_that_git_would_refuse_cost_no_others(
+    agents: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
     pod = await working(agents)
     deep = "/".join("d" * (state.MAX_DEPTH + 1))
     refused = {"git~1/x": "a", ".GIT /x": "a", "a\\b": "a", f"{deep}/x": "a"}
     keeps(pod, {**refused, f"ghp_{'a' * 36}": "a", SESSION: "{}\n"})
     again = await retried(agents, pod)
     assert kept(again) == {SESSION: "{}\n"}
+    printed = capsys.readouterr().out
+    assert f"not kept of its state: '{deep[:-1]}d/' is below 50 folders" in printed
+    assert "'[a GitHub token]' has what looks like a GitHub token" in printed
+    assert "ghp_" not in printed, "a name may hold a key, too"
 
 
 async def test_it_is_posted_less_often_than_work_and_last_of_all(agents: AgentWorld) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from functions.events.agent import AgentDelivered, AgentUndelivered, AgentUsage, AgentUsed
 from functions.job_launcher.budget_usage import REPORTED_AFTER_S
 from functions.kit import cloudevents
+from knative.local.kube import timestamps
 from tests.support import eventually
 from tests.support.cluster import Cluster
 from tests.support.deliveries_world import Clock
@@ -381,6 +383,14 @@ async def test_minutes_count_while_a_job_runs(
         assert "31 minutes of 30 minutes" in used["reason"]
 
 
+@pytest.fixture
+def everywhere(clock: Clock) -> Iterator[Clock]:
+    """The clock of Kubernetes, too."""
+    timestamps.follow(lambda: clock().timestamp())
+    yield clock
+    timestamps.follow(time.time)
+
+
 async def suspend(world: World, value: bool) -> None:
     """As Kueue does."""
     name = (await job(world, "a"))["job_id"]
@@ -393,9 +403,9 @@ async def suspend(world: World, value: bool) -> None:
 
 
 async def test_minutes_do_not_count_while_a_queue_suspends_a_job(
-    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+    cluster: Cluster, functions_database: str, tmp_path: Path, everywhere: Clock
 ) -> None:
-    zone = at_noon(clock)
+    clock, zone = everywhere, at_noon(everywhere)
     routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 1400, time_zone: {zone}}}]\n"
 
     async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
@@ -430,10 +440,10 @@ async def test_minutes_do_not_count_while_a_queue_suspends_a_job(
 
 
 async def test_a_job_that_is_resumed_has_what_is_left_of_its_minutes(
-    cluster: Cluster, functions_database: str, tmp_path: Path, clock: Clock
+    cluster: Cluster, functions_database: str, tmp_path: Path, everywhere: Clock
 ) -> None:
     """Kubernetes grants them anew."""
-    zone = at_noon(clock)
+    clock, zone = everywhere, at_noon(everywhere)
     routes = PYTHON_ROUTES + f"budgets: [{{group: shop, minutes: 30, time_zone: {zone}}}]\n"
     async with job_world(cluster, functions_database, tmp_path, routes=routes, now=clock) as world:
 
