@@ -139,13 +139,15 @@ async def _deliveries(ask: Ask, found: Row, last: Row) -> list[Row] | None:
 def sent(view: View, results: Sequence[Row], left: int = 0) -> Response:
     """To the page that follows these dead letters: a reload of it sends nothing again.
 
-    What came of each is read there; the notice says why some were not sent, and what is `left`.
+    What came of each is read there; the notice counts what was not sent, and what is `left`.
     """
     numbers = ",".join(str(row["dead_letter"]) for row in results)
     not_sent = [row for row in results if row["outcome"] != SENDING]
     message = [f"{count(len(results) - len(not_sent), 'dead letter')} sent again"]
-    message += [f"{row['dead_letter']} was not: {row['detail']}" for row in not_sent]
     message += [f"{left} are left"] * bool(left)
+    message += [f"{len(not_sent)} not sent"] * bool(not_sent)
+    # The first: of the others the page has the state.
+    message += [f"{row['dead_letter']}: {row['detail']}" for row in not_sent[:2]]
     tone = "bad" if not_sent else "busy"
     return done(view, f"{PATH}?{urlencode({'numbers': numbers})}", "; ".join(message) + ".", tone)
 

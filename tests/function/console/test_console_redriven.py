@@ -113,7 +113,7 @@ async def test_what_was_not_sent_is_named_beside_what_was(given_up: Cluster) -> 
         await press(client, "/dead-letters/1/dismiss")
         answer = await press(client, asked, items="1\n2")
         page = html.unescape((await client.get(answer.headers["location"])).text)
-    assert "1 dead letter sent again; 1 was not: " in page
+    assert "1 dead letter sent again; 1 not sent; 1: " in page
     assert "dead letter 1 is not open" in page
     assert outcomes(page) == {"1": "dismissed", "2": "on its way"}
 
