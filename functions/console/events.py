@@ -17,7 +17,7 @@ from functions.console.ask import Ask, Row
 from functions.console.formatting import instant
 from functions.console.panels import NotHere, Query
 from functions.console.plots.trace_graph import trace_graph
-from functions.console.plots.waterfall import HANDED_OVER, attempts_of, waterfall
+from functions.console.plots.waterfall import attempts_of, to_sink, waterfall
 from functions.console.runs import OPTIONAL, RECORDED
 from functions.events.schedule import ScheduleDue
 from functions.kit.errors import FunctionError, NotFound, PermanentError, TemporaryError
@@ -131,7 +131,9 @@ async def inboxes(ask: Ask, query: Query) -> Mapping[str, Any]:
     """What every function handled last, or in the range, merged, newest first; with `outcome` only
     the runs that ended so."""
     only = query.get("trigger", "")
-    names = [only] if only in (*RECORDED, *OPTIONAL) else [n for n in RECORDS if only in n]
+    names = [only] if only in (*RECORDED, *OPTIONAL) else list(RECORDS)
+    if only and only not in names:
+        names = [name for name in RECORDED if only in name]
     if unknown := [name for name in ("subject", "source", "state") if query.get(name)]:
         return {"runs": [], "unknown": unknown, "away": {}, "older": "", "newer": ""}
     range_ = RANGES.get(query.get("range", ""))
@@ -188,7 +190,7 @@ async def trace(ask: Ask, query: Query) -> Mapping[str, Any]:
         "graph": trace_graph(events),
         "took_ms": waterfall(events),
         "attempts": sum(len(attempts_of(d)) for event in events for d in event["deliveries"]),
-        "handed_over": HANDED_OVER,
+        "to_sink": to_sink,
         "began": events[0]["arrived"],
         "full": len(events) == MAX_IN_TRACE,
         "ended": "pending" not in states and quiet_s > QUIET_S,

@@ -23,7 +23,7 @@ RECORDED = (
     "sprint-report",
     "webhook-receiver",
 )
-OPTIONAL = ("event-recorder", "project-orchestrator", "sprint-service")
+OPTIONAL = ("backlog-setup", "event-recorder", "project-orchestrator", "sprint-service")
 
 # What a morning is read by, so that all parts of Today share one read of each function.
 OF_MORNING = {

@@ -141,7 +141,7 @@ def test_the_console_asks_all_that_keep_a_record_of_runs() -> None:
     with_database = {
         name
         for name in (folder.replace("_", "-") for folder in function_folders())
-        if any(one["name"] == "DATABASE_URL" for one in container(services()[name])["env"])
+        if {"DATABASE_URL", "POSTGRES_DB"} & {o["name"] for o in container(services()[name])["env"]}
     }
     kept_elsewhere = {"dead-letter"}  # its record are the dead letters themselves
     assert {*RECORDED, *OPTIONAL} == with_database - kept_elsewhere | {*OWN_RECORD.values()}

@@ -10,7 +10,6 @@ from functions.console.formatting import duration, instant, tone
 
 # Thousandths of the width; what takes no time is seen too.
 WHOLE, MIN_WIDTH = 1000, 8
-HANDED_OVER = "handed to the dead-letter sink"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,19 @@ def _bar(delivery: Row, attempt: Row, began: float, whole: float) -> Bar:
     width = max(MIN_WIDTH, round(WHOLE * (end - start) / whole))
     function = str(delivery["trigger"]).rpartition("/")[2]
     result = attempt.get("outcome") or attempt.get("status") or "no answer"
-    what = f"{HANDED_OVER}, {result}" if attempt.get("sink") else result
+    what = f"{to_sink(attempt)}, {result}" if attempt.get("sink") else result
     text = f"{function}: {what} after {duration(1000 * (end - start))}"
     return Bar(x, min(width, WHOLE - x), tone_of(attempt), text)
+
+
+def to_sink(attempt: Row) -> str:
+    """What an attempt at a dead letter's sink came to.
+
+    >>> [to_sink({"status": status}) for status in (202, 503)]
+    ['handed to the dead-letter sink', 'the dead-letter sink did not take it']
+    """
+    is_taken = 200 <= (attempt.get("status") or 0) < 300
+    return "handed to the dead-letter sink" if is_taken else "the dead-letter sink did not take it"
 
 
 def tone_of(attempt: Row) -> str:

@@ -531,13 +531,17 @@ class TestEvents:
         assert "<title>sprint-report-due: 202 after 250 ms</title>" in page
         assert page.count("No subscriber") == 1
 
-    async def test_what_was_handed_to_the_dead_letter_sink_is_no_attempt(
-        self, cluster: Cluster
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [(202, "handed to the dead-letter sink"), (503, "the dead-letter sink did not take it")],
+    )
+    async def test_what_goes_to_the_dead_letter_sink_is_no_attempt(
+        self, cluster: Cluster, answer: int, words: str
     ) -> None:
         refused, handed = (
             {"at": 1.5 + n, "took_s": 0.1, "status": status, "reason": None, "answer": ""}
             | {"number": n + 1, "url": "http://x.dsm", "sink": n == 1}
-            for n, status in enumerate((422, 202))
+            for n, status in enumerate((422, answer))
         )
         delivery = {"id": 1, "trigger": "dsm/x", "state": "dead-lettered"}
         event = EVENTS[0] | {"deliveries": [delivery | {"attempts": [refused, handed]}]}
@@ -551,8 +555,8 @@ class TestEvents:
             page = (await client.get("/events/trace/panels/trace?correlation=a")).text
             listed = (await client.get("/events/panels/stream?ticks=show")).text
         assert "1 event, 1 attempt<" in page
-        assert "<li>Handed to the dead-letter sink" in page
-        assert "x: handed to the dead-letter sink, 202 after 100 ms" in page
+        assert f"<li>{words.capitalize()}" in page
+        assert f"x: {words}, {answer} after 100 ms" in page
         assert ">dead-lettered<" in listed
 
     async def test_where_no_broker_tells_its_events_the_page_says_what_would(

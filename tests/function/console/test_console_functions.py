@@ -88,7 +88,10 @@ async def test_a_number_of_runs_leads_to_as_many_rows(
             listed = (await client.get(at)).text
             assert listed.count('<th scope="row">sprint-report</th>') == int(found[2]) > 0
         none = (await client.get("/events/panels/inboxes?trigger=dead-letter")).text
+        part = (await client.get("/events/panels/inboxes?trigger=webhook")).text
     assert "dead-letter keeps no record of what it handled." in none
+    assert "webhook-receiver" in part, "it is away, and keeps a record"
+    assert "keeps no record" not in part
 
 
 async def test_a_delivery_that_failed_for_good_is_listed_with_its_dead_letter(
