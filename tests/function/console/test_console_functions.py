@@ -87,6 +87,7 @@ async def test_a_number_of_runs_leads_to_as_many_rows(
             at = html.unescape(found[1]).replace("/events?", "/events/panels/inboxes?")
             listed = (await client.get(at)).text
             assert listed.count('<th scope="row">sprint-report</th>') == int(found[2]) > 0
+            assert "Only runs of the last hour" in listed
         none = (await client.get("/events/panels/inboxes?trigger=dead-letter")).text
         part = (await client.get("/events/panels/inboxes?trigger=webhook")).text
     assert "dead-letter keeps no record of what it handled." in none
