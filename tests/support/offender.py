@@ -25,7 +25,7 @@ class OffenceAsked(Request):
 async def work() -> None:
     """Hold the event loop a little longer than any turn may."""
     began = time.thread_time()
-    while time.thread_time() - began < 0.12:
+    while time.thread_time() - began < 0.22:
         pass
 
 

@@ -3,5 +3,5 @@
 import time
 
 _BEGAN = time.thread_time()
-while time.thread_time() - _BEGAN < 0.12:
+while time.thread_time() - _BEGAN < 0.22:
     pass
