@@ -83,6 +83,7 @@ class Server:
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=75,  # longer than clients do: its end is theirs to choose
             timeout_graceful_shutdown=5,
         )
         self._server = _Server(config)

@@ -532,11 +532,11 @@ class TestEvents:
         assert page.count("No subscriber") == 1
 
     @pytest.mark.parametrize(
-        ("answer", "words"),
+        ("answer", "text"),
         [(202, "handed to the dead-letter sink"), (503, "the dead-letter sink did not take it")],
     )
     async def test_what_goes_to_the_dead_letter_sink_is_no_attempt(
-        self, cluster: Cluster, answer: int, words: str
+        self, cluster: Cluster, answer: int, text: str
     ) -> None:
         refused, handed = (
             {"at": 1.5 + n, "took_s": 0.1, "status": status, "reason": None, "answer": ""}
@@ -555,8 +555,8 @@ class TestEvents:
             page = (await client.get("/events/trace/panels/trace?correlation=a")).text
             listed = (await client.get("/events/panels/stream?ticks=show")).text
         assert "1 event, 1 attempt<" in page
-        assert f"<li>{words.capitalize()}" in page
-        assert f"x: {words}, {answer} after 100 ms" in page
+        assert f"<li>{text.capitalize()}" in page
+        assert f"x: {text}, {answer} after 100 ms" in page
         assert ">dead-lettered<" in listed
 
     async def test_where_no_broker_tells_its_events_the_page_says_what_would(
