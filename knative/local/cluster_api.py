@@ -106,10 +106,11 @@ class ClusterApi:
             counts[_finished(held).lower() or "running"] += 1
         return counts
 
-    def running_pods(self) -> int:
-        """How many pods of Jobs have not ended."""
-        phases = (pod["status"].get("phase") for pod in self.app.list("Pod"))
-        return sum(phase in ("Pending", "Running") for phase in phases)
+    def running_pods(self) -> list[str]:
+        """The names of the Jobs' pods that have not ended."""
+        pods = self.app.list("Pod")
+        running = (p for p in pods if p["status"].get("phase") in ("Pending", "Running"))
+        return [pod["metadata"]["name"] for pod in running]
 
     def _held(self, job: Job) -> list[Mapping[str, Any]]:
         held = self.app.list("Job", job.namespace)

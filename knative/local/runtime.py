@@ -287,9 +287,7 @@ class Runtime:
         busy = [one.service.name for one in self.processes.revisions if one.in_flight]
         if self.broker.in_flight() or self.clock.busy:
             busy.append("the broker")
-        if self.kube.running_pods():
-            busy.append("a Job")
-        return busy
+        return busy + [f"the pod {pod}" for pod in self.kube.running_pods()]
 
     # What can be asked.
 

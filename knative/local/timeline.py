@@ -23,16 +23,23 @@ IDLE_WITHIN_S = 60.0
 
 
 async def wait_until_idle(busy: Callable[[], list[str]], timeout_s: float = IDLE_WITHIN_S) -> None:
-    """Return when `busy` has been empty at several looks in a row; TimeoutError with its names.
+    """Return when `busy` has been empty at several looks in a row.
 
-    Looks are counted, not seconds: a machine under load may let a second pass between two.
+    TimeoutError with its names when none that was never free before has become so in `timeout_s`:
+    of many Jobs at once, each may take its time. Looks are counted, not seconds: a machine under
+    load may let a second pass between two.
     """
+    seen, ended = set[str](), set[str]()
     deadline, idle = time.monotonic() + timeout_s, 0
     while idle < LOOKS:
-        names = busy()
+        names = set(busy())
         idle = 0 if names else idle + 1
+        seen |= names
+        if not seen - names <= ended:
+            ended |= seen - names
+            deadline = time.monotonic() + timeout_s
         if names and time.monotonic() > deadline:
-            raise TimeoutError(f"{', '.join(names)} did not end in {timeout_s:g} s")
+            raise TimeoutError(f"{', '.join(sorted(names))} did not end in {timeout_s:g} s")
         await asyncio.sleep(BETWEEN_LOOKS_S)
 
 

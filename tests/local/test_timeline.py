@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
@@ -81,8 +82,21 @@ async def test_a_loop_that_stalls_does_not_make_what_is_busy_idle() -> None:
 
 
 async def test_what_does_not_end_is_named() -> None:
-    with pytest.raises(TimeoutError, match=r"echo, a Job did not end in 0\.05 s"):
+    with pytest.raises(TimeoutError, match=r"a Job, echo did not end in 0\.05 s"):
         await wait_until_idle(lambda: ["echo", "a Job"], timeout_s=0.05)
+
+
+async def test_of_many_jobs_each_may_take_its_time() -> None:
+    began = time.monotonic()
+    jobs = [f"job {number}" for number in range(9)]
+    await wait_until_idle(lambda: jobs[int((time.monotonic() - began) / 0.2) :], timeout_s=1.0)
+    assert time.monotonic() - began >= 1.8
+
+
+async def test_what_ends_and_begins_for_ever_is_noticed() -> None:
+    turns = itertools.cycle(["echo", "mirror"])
+    with pytest.raises(TimeoutError, match="did not end"):
+        await wait_until_idle(lambda: [next(turns)], timeout_s=0.1)
 
 
 async def test_a_file_tells_processes_the_time(tmp_path: Path) -> None:
