@@ -101,7 +101,7 @@ def _cost(row: Row) -> str:
 
 
 async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
-    job = await _job(ask, query["id"])
+    job = await read_job(ask, query["id"])
     job["shown"] = state_of(job)
     return {
         "job": job,
@@ -136,7 +136,7 @@ def state_of(job: Row) -> str:
 
 async def log(ask: Ask, query: Query) -> Mapping[str, Any]:
     """What the Job says; asked for again and again while it runs."""
-    ended = (await _job(ask, query["id"]))["state"] in ENDED
+    ended = (await read_job(ask, query["id"]))["state"] in ENDED
     try:
         text = await ask.function(FUNCTION).text(
             f"{path('jobs', query['id'])}/logs", tail=LAST_LINES
@@ -147,11 +147,11 @@ async def log(ask: Ask, query: Query) -> Mapping[str, Any]:
 
 
 async def _task(ask: Ask, query: Query) -> str:
-    task: str = (await _job(ask, query["id"]))["task_id"]
+    task: str = (await read_job(ask, query["id"]))["task_id"]
     return task
 
 
-async def _job(ask: Ask, id: str) -> Row:
+async def read_job(ask: Ask, id: str) -> Row:
     found: Row = await ask.function(FUNCTION).read(path("jobs", id))
     return found
 
@@ -175,12 +175,12 @@ async def retry(view: View) -> Response:
 
 
 async def _confirm(view: View, verb: str, text: str, word: str) -> Response:
-    job = await _job(view.ask, view.query["id"])
+    job = await read_job(view.ask, view.query["id"])
     at = path("jobs", job["job_id"])
     values = {
         "title": f"{verb} {job['job_id']}?",
         "text": text,
-        "facts": {"task": job["task_id"], "service": job["service"], "state": job["state"]},
+        "facts": {"task": job["task_id"], "service": job["service"], "state": state_of(job)},
         "fields": {},
         "action": f"{at}/{word}",
         "button": f"{verb} it",
@@ -204,10 +204,10 @@ DECISIONS = {"approve": "Approve", "reject": "Reject"}
 
 async def confirm_decision(view: View) -> Response:
     """Asks for the reason, and shows what the agent has made."""
-    job, word = await _job(view.ask, view.query["id"]), _word(view)
+    job, word = await read_job(view.ask, view.query["id"]), _word(view)
     at, before = path("jobs", job["job_id"]), job.get("approval")
     if not before:
-        raise Conflict(f"Job {job['job_id']} waits for no approval: it is {job['state']}.")
+        raise Conflict(f"Job {job['job_id']} waits for no approval: it is {state_of(job)}.")
     made = job["approval_details"]
     files = [_diffstat(one) for one in made.get("files", ())]
     facts = {"task": job["task_id"], "service": job["service"], "before": before}

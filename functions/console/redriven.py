@@ -1,4 +1,4 @@
-"""What came of dead letters that were sent again: one row for each, until all have ended."""
+"""What came of dead letters that were acted on: one row for each, until all have ended."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from functions.console.rendering import View, done
 from functions.kit.clients import each
 from functions.kit.errors import FunctionError
 
-PATH = "/dead-letters/sent"
+PATH = "/dead-letters/results"
 MAX_NUMBERS = 200
 MAX_IN_TRACE = 100
 AT_ONCE = 8  # searches for deliveries, of which each has its own
 LIVE_S = 4
 FOLLOWED = timedelta(minutes=15)  # above the time for which a broker tries again
-SENDING = "redriving"  # what an action answers of one that it sent
+SENDING, DISMISSED = "redriving", "dismissed"  # what an action answers of one that it did
+_VERBS = {SENDING: "sent again", DISMISSED: "dismissed"}
 ON_ITS_WAY, UNKNOWN = "on its way", "sent"
 
 
@@ -136,22 +137,31 @@ async def _deliveries(ask: Ask, found: Row, last: Row) -> list[Row] | None:
     return made or None
 
 
-def sent(view: View, results: Sequence[Row], left: int = 0) -> Response:
-    """To the page that follows these dead letters: a reload of it sends nothing again.
+def to_results(
+    view: View, results: Sequence[Row], left: int = 0, wanted: Mapping[str, str] | None = None
+) -> Response:
+    """To the page of these dead letters: a reload of it does nothing again.
 
-    What came of each is read there; the notice counts what was not sent, and what is `left`.
+    What came of each is read there; the notice counts what was not done, and what is `left` of the
+    filter `wanted`.
     """
+    if not results:
+        back = f"/dead-letters?{urlencode(wanted or {})}"
+        return done(view, back, "No open dead letter was left to act on.", "calm")
     numbers = ",".join(str(row["dead_letter"]) for row in results)
-    not_sent = [row for row in results if row["outcome"] != SENDING]
-    message = [f"{count(len(results) - len(not_sent), 'dead letter')} sent again"]
+    failed = [row for row in results if row["outcome"] not in _VERBS]
+    verb = next((_VERBS[row["outcome"]] for row in results if row not in failed), "done")
+    message = [f"{count(len(results) - len(failed), 'dead letter')} {verb}"]
     message += [f"{left} are left"] * bool(left)
-    message += [f"{len(not_sent)} not sent"] * bool(not_sent)
+    message += [f"{len(failed)} not {verb}"] * bool(failed)
     # The first: of the others the page has the state.
-    message += [f"{row['dead_letter']}: {row['detail']}" for row in not_sent[:2]]
-    tone = "bad" if not_sent else "busy"
+    message += [f"{row['dead_letter']}: {row['detail']}" for row in failed[:2]]
+    tone = "bad" if failed else "busy" if verb == _VERBS[SENDING] else "calm"
     return done(view, f"{PATH}?{urlencode({'numbers': numbers})}", "; ".join(message) + ".", tone)
 
 
 def routes() -> list[Route]:
     panel = Panel("redriven", "What came of each", listed, live_s=LIVE_S)
-    return Page(PATH, "Sent again", [panel], parent=("/dead-letters", "Dead letters")).routes()
+    return Page(
+        PATH, "What came of them", [panel], parent=("/dead-letters", "Dead letters")
+    ).routes()

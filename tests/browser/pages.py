@@ -42,7 +42,7 @@ PAGES = {
     "bulk confirmation": "/bulk/runs?action=retry&item=tenantCreation/{failed}",
     "nothing selected": "/bulk/runs?action=retry",
     "all dead letters": "/dead-letters/redrive",
-    "sent again": "/dead-letters/sent?numbers=1",
+    "sent again": "/dead-letters/results?numbers=1",
     "pause": "/schedules/scrum-simulate/pause",
     "stop": "/jobs/{job}/cancel",
     "no backfill": "/schedules/scrum-simulate/backfills/99",

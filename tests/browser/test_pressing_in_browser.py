@@ -82,7 +82,7 @@ async def test_a_backfill_lists_each_time_that_it_runs(tab: Tab) -> None:
 async def test_all_open_dead_letters_of_a_filter_are_sent_again(tab: Tab) -> None:
     page = await tab.open("/dead-letters?state=open&function=cycle-trigger")
     await confirm(page, "Send")
-    await expect(page.locator("h1")).to_have_text("Sent again")
+    await expect(page.locator("h1")).to_have_text("What came of them")
     assert await serious(page) == []
     row = page.locator("main table tbody tr")
     await expect(row).to_contain_text("failed again")

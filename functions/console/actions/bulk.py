@@ -14,7 +14,7 @@ from functions.console import dead_letters, jobs, orchestrations, saga_run_actio
 from functions.console.ask import Ask, Row
 from functions.console.formatting import count
 from functions.console.pages import endpoint
-from functions.console.redriven import SENDING, sent
+from functions.console.redriven import DISMISSED, SENDING, to_results
 from functions.console.rendering import View, render
 from functions.kit.clients import path
 from functions.kit.errors import FunctionError, NotFound, PermanentError
@@ -39,7 +39,7 @@ class Kind:
     actions: Mapping[str, tuple[str, str]]
     href: Callable[[str], str]
     act: Act
-    describe: Describe | None = None
+    describe: Describe
 
 
 async def _job(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
@@ -58,7 +58,7 @@ async def _run(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
 async def _dead_letter(ask: Ask, item: str, action: str, who: str, reason: str) -> str:
     peer = ask.function(dead_letters.FUNCTION)
     await peer.act(f"{path('dead-letters', item)}/{action}", who, {"reason": reason})
-    return "dismissed" if action == "dismiss" else SENDING
+    return DISMISSED if action == "dismiss" else SENDING
 
 
 async def _describe_dead_letter(ask: Ask, item: str, action: str) -> Row:
@@ -78,6 +78,13 @@ async def _describe_run(ask: Ask, item: str, action: str) -> Row:
     return {"name": detail, "detail": "", "warning": warning, "id": flow}
 
 
+async def _describe_job(ask: Ask, item: str, action: str) -> Row:
+    found = await jobs.read_job(ask, item)
+    ended = jobs.state_of(found) if found["state"] in jobs.ENDED else ""
+    warning = f"It has ended: {ended}" if ended else ""
+    return {"name": found["task_id"], "detail": "", "warning": warning, "id": item}
+
+
 def _run_page(item: str) -> str:
     name, _, flow = item.rpartition("/")
     return path("orchestrations", name, "runs", flow)
@@ -90,6 +97,7 @@ KINDS = {
         {"cancel": ("Stop", "Each pod gets the time that it has to end.")},
         lambda item: path("jobs", item),
         _job,
+        _describe_job,
     ),
     "runs": Kind(
         "run",
@@ -147,15 +155,14 @@ async def act(view: View) -> Response:
     results = await asyncio.gather(
         *(_result(view.ask, kind, item, action, who, reason) for item in items)
     )
-    if any(row["outcome"] == SENDING for row in results):
-        return sent(view, [{**row, "dead_letter": row["item"]} for row in results])
+    if any(row["outcome"] in (SENDING, DISMISSED) for row in results):
+        return to_results(view, [{**row, "dead_letter": row["item"]} for row in results])
     outcomes = [row["outcome"] for row in results]
     values = {
         "title": f"{kind.actions[action][0]}: {count(len(items), kind.noun)}",
         "noun": kind.noun,
         "results": results,
         "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
-        "left": 0,
         "here": kind.page,
         "back": kind.page,
     }
@@ -175,8 +182,6 @@ async def _result(ask: Ask, kind: Kind, item: str, action: str, who: str, reason
 async def _described(ask: Ask, kind: Kind, item: str, action: str) -> Row:
     """What is known of an item; one that cannot be read is still acted on."""
     unknown = {"name": "", "detail": "", "warning": ""}
-    if kind.describe is None:
-        return unknown
     try:
         return await kind.describe(ask, item, action)
     except FunctionError:

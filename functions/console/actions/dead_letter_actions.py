@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,7 +23,7 @@ from functions.console.dead_letters import (
 )
 from functions.console.formatting import ago, count, moment
 from functions.console.pages import endpoint
-from functions.console.redriven import SENDING, sent
+from functions.console.redriven import to_results
 from functions.console.rendering import View, done, render
 from functions.kit.errors import Conflict, PermanentError
 
@@ -162,28 +161,10 @@ async def confirm_dismiss_many(view: View) -> Response:
 
 async def dismiss_many(view: View) -> Response:
     form, who = await view.authentication.act()
-    body = {**chosen(form), "state": "open", "reason": form["reason"]}
+    wanted = chosen(form)
+    body = {**wanted, "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/dismiss", who, body)
-    return _results(view, "Dismissed", answer["dismissed"], answer["left"], chosen(form))
-
-
-def _results(
-    view: View, title: str, results: list[Row], left: int, wanted: Mapping[str, str]
-) -> Response:
-    """A page with the outcome of each dead letter."""
-    outcomes = [row["outcome"] for row in results]
-    values = {
-        "title": title,
-        "noun": "dead letter",
-        "results": [
-            {**row, "item": row["dead_letter"], "href": f"/dead-letters/{row['dead_letter']}"}
-            for row in results
-        ],
-        "outcomes": {name: outcomes.count(name) for name in sorted(set(outcomes))},
-        "left": left,
-        "back": f"/dead-letters?{urlencode(wanted)}",
-    }
-    return render(view, "results.html", values)
+    return to_results(view, answer["dismissed"], answer["left"], wanted)
 
 
 async def confirm_many(view: View) -> Response:
@@ -213,10 +194,7 @@ async def redrive_many(view: View) -> Response:
     wanted = chosen(form)
     body = {**wanted, "state": "open", "reason": form["reason"]}
     answer = await view.ask.function(FUNCTION).act("/redrive", who, body)
-    results, left = answer["redriven"], answer["left"]
-    if any(row["outcome"] == SENDING for row in results):
-        return sent(view, results, left)
-    return _results(view, "Sent again", results, left, wanted)
+    return to_results(view, answer["redriven"], answer["left"], wanted)
 
 
 def routes() -> list[Route]:

@@ -370,8 +370,12 @@ class TestDeadLetters:
 
     async def test_many_are_dismissed_with_one_reason(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:
-            page = (await press(client, "/dead-letters/dismiss", reason="a drill")).text
+            answer = await press(client, "/dead-letters/dismiss", reason="a drill")
+            page = (await client.get(answer.headers["location"])).text
+            again = await press(client, "/dead-letters/dismiss", reason="a drill")
+        assert "3 dead letters dismissed." in page
         assert "3 dismissed" in page
+        assert again.headers["location"] == "/dead-letters?"
 
     async def test_a_dead_letter_is_edited_and_sent(self, dead_letters: Cluster) -> None:
         async with browser(dead_letters) as client:

@@ -12,10 +12,11 @@ from tests.support.job_world import job_world, run_python
 from tests.support.saga_world import SagaWorld
 
 
-def results(page: str) -> dict[str, str]:
-    """The outcome of each item."""
+def results(page: str, id: str = "") -> dict[str, str]:
+    """The outcome of each item; `id` is what the links' ids begin with, where they have any."""
+    link = rf'<a id="{id}-[^"]+" href="[^"]+">' if id else r'<a href="[^"]+">'
     rows = re.findall(
-        r'<a href="[^"]+">([^<]+)</a>(?:<small>[^<]*</small>)?</th>'
+        link + r"([^<]+)</a>(?:<small>[^<]*</small>)?</th>"
         r'<td data-label="Outcome"><span class="[^"]+">([^<]+)<',
         page,
     )
@@ -28,13 +29,16 @@ async def test_selected_dead_letters_are_dismissed_for_a_reason(dead_letters: Cl
         listed = (await client.get("/dead-letters/panels/dead_letters")).text
         asked = "/bulk/dead-letters?item=1&item=2&action=dismiss"
         page = (await client.get(asked)).text
-        done = await press(client, asked, items="1\n2\n999", reason="a test of the sender")
+        answer = await press(client, asked, items="1\n2\n999", reason="a test of the sender")
+        done = (await client.get(answer.headers["location"])).text
         again = await press(client, asked, items="1", reason="once more")
         one = (await client.get("/dead-letters/1/panels/dead_letter")).text
         actions = (await client.get("/actions/panels/actions")).text
     assert 'name="item" form="select-dead-letters"' in listed
     assert "Dismiss 2 dead letters?" in page
-    assert results(done.text) == {"1": "dismissed", "2": "dismissed", "999": "failed"}
+    assert answer.status_code == 303, "a reload does nothing again"
+    assert "2 dead letters dismissed; 1 not dismissed; 999: " in done
+    assert results(done, "sent") == {"1": "dismissed", "2": "dismissed", "999": "not found"}
     assert results(again.text) == {"1": "failed"}
     assert "a test of the sender" in one
     assert actions.count("a test of the sender") == 2
@@ -88,9 +92,11 @@ async def test_selected_jobs_are_stopped(
         async with browser(cluster) as client:
             listed = (await client.get("/jobs/panels/jobs")).text
             asked = f"/bulk/jobs?action=cancel&item={job['job_id']}"
+            confirm = (await client.get(asked)).text
             done = await press(client, asked, items=job["job_id"])
             actions = (await client.get("/actions/panels/actions")).text
             agents = (await client.get("/agents/panels/agents")).text
+    assert f"</code> {job['task_id']} <button" in confirm
     assert "No agent yet" not in agents
     assert "1 Job without one" in agents
     assert f'href="/jobs/{job["job_id"]}">job {job["job_id"]}</a>' in actions

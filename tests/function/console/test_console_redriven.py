@@ -101,7 +101,7 @@ async def test_each_that_was_sent_again_is_followed_to_its_end(
 
 async def test_what_is_no_dead_letter_is_named_beside_those_that_are(given_up: Cluster) -> None:
     async with browser(given_up) as client:
-        page = (await client.get("/dead-letters/sent?numbers=1,999,x")).text
+        page = (await client.get("/dead-letters/results?numbers=1,999,x")).text
     assert outcomes(page)["1"] == "open"
     assert "There is no dead letter x." in page
     assert "There is no dead letter 999." in page
@@ -113,7 +113,7 @@ async def test_what_was_not_sent_is_named_beside_what_was(given_up: Cluster) -> 
         await press(client, "/dead-letters/1/dismiss")
         answer = await press(client, asked, items="1\n2")
         page = html.unescape((await client.get(answer.headers["location"])).text)
-    assert "1 dead letter sent again; 1 not sent; 1: " in page
+    assert "1 dead letter sent again; 1 not sent again; 1: " in page
     assert "dead letter 1 is not open" in page
     assert outcomes(page) == {"1": "dismissed", "2": "on its way"}
 
@@ -125,11 +125,11 @@ async def test_what_is_long_gone_without_word_is_followed_no_more(
         await press(client, "/dead-letters/1/redrive")
         await given_up.relayed()
         given_up.down.add("event-recorder")
-        before = (await client.get("/dead-letters/sent?numbers=1")).text
+        before = (await client.get("/dead-letters/results?numbers=1")).text
         connection = await asyncpg.connect(functions_database)
         await connection.execute("UPDATE redrive SET began_at = began_at - interval '1 hour'")
         await connection.close()
-        after = (await client.get("/dead-letters/sent?numbers=1")).text
+        after = (await client.get("/dead-letters/results?numbers=1")).text
     assert outcomes(before) == outcomes(after) == {"1": "sent"}
     assert 'data-part="redriven" data-refresh' in before
     assert 'data-part="redriven"' not in after
