@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 from knative.lint.manifest import SERVING, Manifest, Path
 from knative.lint.tree import Tree
@@ -25,11 +26,22 @@ class EffectiveDelivery:
     has_sink: bool
 
 
+# Most rules of deliveries ask for it.
+_known: WeakKeyDictionary[Tree, dict[Manifest, EffectiveDelivery]] = WeakKeyDictionary()
+
+
 def effective_delivery(trigger: Manifest, tree: Tree) -> EffectiveDelivery:
     """Return a Trigger's delivery, which replaces its Broker's except for the dead letter sink.
 
     A Kafka Broker merges the two; only the merged timeout is needed here.
     """
+    known = _known.setdefault(tree, {})
+    if trigger not in known:
+        known[trigger] = _effective_delivery(trigger, tree)
+    return known[trigger]
+
+
+def _effective_delivery(trigger: Manifest, tree: Tree) -> EffectiveDelivery:
     broker = tree.broker_of(trigger)
     sink = any(map(has_sink, filter(None, (trigger, broker)))) or tree.has_default_sink
     definers = [each for each in (trigger, broker) if each and each.get(*DELIVERY) is not None]

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path as File
 from typing import Any
 
-from knative.local.manifests.fields import value_at
+from knative.local.manifests.admission import refusals
+from knative.local.manifests.fields import Fault, value_at
 from knative.local.manifests.resource import Resource
 
 Path = tuple[str | int, ...]
@@ -95,6 +96,11 @@ class Manifest:
         if self.is_a(MESSAGING, "Subscription") and isinstance(channel, dict):
             found.append((("spec", "channel"), channel))
         return found
+
+    @cached_property
+    def refusals(self) -> list[Fault]:
+        """What an admission webhook refuses."""
+        return list(refusals(self.resource.body))
 
     def uris(self) -> Iterator[str]:
         """Return every `uri` of a destination without a ref."""

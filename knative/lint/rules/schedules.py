@@ -56,7 +56,7 @@ def same_name(tree: Tree) -> Iterator[Violation]:
 )  # fmt: skip
 def refused(tree: Tree) -> Iterator[Violation]:
     for ping in tree.pings:
-        for path, message in admission.refusals(ping.resource.body):
+        for path, message in ping.refusals:
             if not is_extension(path):
                 yield Violation(ping, path, message)
 
@@ -122,7 +122,7 @@ def bad_policy(tree: Tree) -> Iterator[Violation]:
 )  # fmt: skip
 def bad_extension(tree: Tree) -> Iterator[Violation]:
     for manifest in tree.manifests:
-        for path, message in admission.refusals(manifest.resource.body):
+        for path, message in manifest.refusals:
             if is_extension(path):
                 yield Violation(manifest, path, message)
         for name in manifest.mapping(*_EXTENSIONS):

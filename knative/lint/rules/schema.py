@@ -41,7 +41,7 @@ def refused(tree: Tree) -> Iterator[Violation]:
     for manifest in tree.manifests:
         if not manifest.is_knative or manifest.is_a(SOURCES, "PingSource") or _versions(manifest):
             continue  # KN703, KN910
-        for path, message in admission.refusals(manifest.resource.body):
+        for path, message in manifest.refusals:
             if not is_extension(path):  # KN705
                 yield Violation(manifest, path, message)
 

@@ -47,6 +47,9 @@ def refusals(body: Body) -> Iterator[Fault]:
     check = _CHECKS.get((group, str(body.get("kind"))))
     if check is not None:
         yield from check(body)
+    sink: FieldPath = ("spec", "delivery", "deadLetterSink")
+    if group in _DELIVERING and value_at(body, *sink) is not None:
+        yield from destination(body, sink)
     name = value_at(body, "metadata", "name")
     if group in _GROUPS and check is not service and name and not _NAME.fullmatch(str(name)):
         yield ("metadata", "name"), f"{name!r} must be lower-case letters, digits, dashes and dots"
@@ -142,3 +145,4 @@ _CHECKS: dict[tuple[str, str], Callable[[Body], Iterator[Fault]]] = {
 
 
 _GROUPS = {group for group, _ in _CHECKS}
+_DELIVERING = ("eventing", "messaging")  # whose objects have a delivery
