@@ -111,6 +111,9 @@ def test_an_agent_with_a_workspace_sees_neither_a_token_nor_the_grant() -> None:
         one["securityContext"]["readOnlyRootFilesystem"] for one in (prepare, collect, agent)
     )
     # By commands, as a kubelet cannot reach a pod's 127.0.0.1.
+    # Usage is the sum over a Job's pods: a variable of the pod's own, on no disk that may be full.
+    [uid] = [one["valueFrom"] for one in collect["env"] if one["name"] == "POD_UID"]
+    assert uid == {"fieldRef": {"fieldPath": "metadata.uid"}}
     folder = next(one["value"] for one in collect["env"] if one["name"] == "COLLECTED_DIR")
     looks = ["test", "-e", f"{folder}/{STARTED}"]
     assert collect["startupProbe"]["exec"]["command"] == looks

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from functions.agent_outputs import tables
-from functions.agent_pod.collect import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
 from functions.agent_pod.environment import Failure
+from functions.agent_pod.work import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
 from functions.events.agent import AgentUndelivered
 from functions.events.job import JobCancelled, JobFailed, JobSucceeded
 from functions.job_grant import signed
@@ -252,6 +252,25 @@ async def test_changes_that_do_not_fit_cost_no_commits(agents: AgentWorld) -> No
     await again.prepare()
     assert again.git("log", "--format=%s", "-1") == "Add the tax"
     assert again.git("status", "--porcelain") == ""
+
+
+async def test_a_large_file_that_is_committed_stays_and_one_that_is_not_is_named(
+    agents: AgentWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = await agents.pod()
+    await pod.prepare()
+    (pod.places.repository / "model.bin").write_bytes(os.urandom(MAX_FILE_BYTES + 1))
+    pod.commit({}, "Add the model")
+    pod.write({"src/half.py": "half = 1\n"})
+    (pod.places.repository / "dump.bin").write_bytes(b"x" * (MAX_FILE_BYTES + 1))
+    await pod.checkpoint()
+    await pod.collect()
+    named = [line for line in capsys.readouterr().out.splitlines() if "not kept of" in line]
+    again = await agents.pod("job-2", resume=True)
+    await again.prepare()
+    assert named == [f"not kept of its work: 'dump.bin' has {MAX_FILE_BYTES + 1} bytes"]
+    assert (again.places.repository / "model.bin").stat().st_size == MAX_FILE_BYTES + 1
+    assert again.git("status", "--porcelain") == "?? src/half.py"
 
 
 async def test_a_pipe_in_place_of_a_file_hides_nothing_of_the_rest(agents: AgentWorld) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from functions.agent_outputs import tables
 from functions.agent_outputs.applier import MAX_UNENDED
-from functions.agent_pod.collect import GIT_S, POST_S
+from functions.agent_pod.collect import POST_S
+from functions.agent_pod.work import GIT_S
 from functions.job_launcher.kubernetes import workspace
 from functions.kit.clients.git import GitError
 from tests.support.agent_world import CHANGED, REPOSITORY, WANTED, AgentWorld
