@@ -85,7 +85,7 @@ def _name(image: str) -> str:
 
 
 def objects(text: str) -> list[Manifest]:
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
 
 def of_kind(manifests: Sequence[Manifest], kind: str) -> Iterator[Manifest]:

@@ -157,7 +157,9 @@ def test_an_overlay_of_ones_own_is_built_as_written(tmp_path: Path, text: str, n
     (tmp_path / name / "kustomization.yaml").write_text(text)
     for file in re.findall(r"files: \[(\S+)\]  # yours", text):
         (tmp_path / name / file).write_text("{}")
-    made = yaml.safe_dump_all(resource.body for resource in build(tmp_path / name))
+    made = yaml.dump_all(
+        (resource.body for resource in build(tmp_path / name)), Dumper=yaml.CSafeDumper
+    )
     images = set(re.findall(r"image: (\S*dsm-functions)\b", made))
     assert images == {"registry.example.com/dsm-functions"}
     for patched, instead in INSTEAD.get(name, {}).items():

@@ -1,6 +1,6 @@
 """Signed webhooks while everything is killed: each is emitted once by id, and has exactly one Job.
 
-500 deliveries, 150 of them sent again, go the whole way: webhook-receiver, the broker,
+250 deliveries, and 75 of them once more, go the whole way: webhook-receiver, the broker,
 job-launcher, Kubernetes, a process. Meanwhile receiver, launcher, and the runtime with its broker,
 database and Kubernetes get a SIGKILL, and the broker loses its memory, at points drawn from a seed.
 
@@ -42,7 +42,7 @@ from tests.support import webhook_requests as make
 from tests.support.local_knative import ROOT, LocalKnative
 from tests.support.repository import container, services
 
-DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "500"))
+DELIVERIES = int(os.environ.get("KILLED_DELIVERIES", "250"))
 REPEATS = DELIVERIES * 3 // 10
 SENDERS = 12
 RUNTIME, MEMORY = "the runtime", "the broker's memory"

@@ -36,7 +36,8 @@ if words[0] == "kustomize":
         sys.path[:0] = {path!r}
         import yaml
         from knative.local.manifests.kustomize import build
-        built.write_text(yaml.safe_dump_all([one.body for one in build(Path(words[1]))]))
+        bodies = [one.body for one in build(Path(words[1]))]
+        built.write_text(yaml.dump_all(bodies, Dumper=yaml.CSafeDumper))
     print(built.read_text())
 elif words[:2] == ["config", "current-context"]:
     print("there")
