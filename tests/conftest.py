@@ -20,7 +20,7 @@ from functions.kit.clients import transaction_guard
 from functions.kit.durable import migrate
 from knative.local.postgres_folder import lend_user
 from tests.support.cluster import Cluster
-from tests.support.databases import Databases
+from tests.support.databases import CONNECT_S, Databases
 from tests.support.skips import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.support.warm_data import WarmData
 
@@ -61,7 +61,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 async def databases(postgres_url: str) -> AsyncIterator[Databases]:
     """The databases of the test server."""
-    admin = await asyncpg.connect(postgres_url)
+    admin = await asyncpg.connect(postgres_url, timeout=CONNECT_S)
     yield Databases(postgres_url, admin)
     await admin.close()
 

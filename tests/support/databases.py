@@ -26,6 +26,8 @@ _TABLES = """SELECT quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'p
     AND NOT relispartition AND relnamespace = 'public'::regnamespace"""
 _RESTART = """SELECT setval(quote_ident(sequencename)::regclass, start_value, false)
     FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL"""
+# While each process of the tests makes its server, a machine of two cores may need a minute.
+CONNECT_S = 180.0
 # Of a larger one the planner may remember what was in it.
 _MAX_GROWTH_BYTES = 4 << 20
 
@@ -84,7 +86,7 @@ class Databases:
 
     async def _is_emptied(self, name: str, template: _Template) -> bool:
         await self._end_sessions(name)
-        connection = await asyncpg.connect(self._url_of(name))
+        connection = await asyncpg.connect(self._url_of(name), timeout=CONNECT_S)
         try:
             size = await connection.fetchval("SELECT pg_database_size(current_database())")
             if size > template.size + _MAX_GROWTH_BYTES:
@@ -107,7 +109,7 @@ class Databases:
         if owners not in self._templates:
             url = await self.make()
             await migrate.upgrade(url, *(self._owners[name] for name in owners))
-            connection = await asyncpg.connect(url)
+            connection = await asyncpg.connect(url, timeout=CONNECT_S)
             filled = await _filled(connection)
             shape = await _shape(connection, filled)
             size = await connection.fetchval("SELECT pg_database_size(current_database())")
