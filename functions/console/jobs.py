@@ -103,11 +103,18 @@ def _cost(row: Row) -> str:
 async def one(ask: Ask, query: Query) -> Mapping[str, Any]:
     job = await read_job(ask, query["id"])
     job["shown"] = state_of(job)
+    ended = job["state"] in ENDED
     return {
         "job": job,
-        "ended": job["state"] in ENDED,
+        "ended": ended,
+        "curl": _curl_of(job) if ended and not job.get("approval") else "",
         "message": _MESSAGES.get(job["shown"], ""),
     }
+
+
+def _curl_of(job: Row) -> str:
+    """A command that retries it; it takes the launcher's URL from JOB_LAUNCHER_URL."""
+    return f'curl -X POST "$JOB_LAUNCHER_URL{path("jobs", job["job_id"])}/retry"'
 
 
 def state_of(job: Row) -> str:

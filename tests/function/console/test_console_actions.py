@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -403,7 +404,9 @@ class TestJobs:
             (job,) = await world.jobs()
             at = f"/jobs/{job['job_id']}"
             async with browser(cluster) as client:
-                assert f"{at}/retry" in (await client.get(f"{at}/panels/job")).text
+                shown = html.unescape((await client.get(f"{at}/panels/job")).text)
+                assert f'href="{at}/retry"' in shown
+                assert f'data-copy="curl -X POST "$JOB_LAUNCHER_URL{at}/retry""' in shown
                 assert (await press(client, f"{at}/retry")).status_code == 303
 
             sent = await eventually(partial(sent_as, cluster, "io.dsm.job.retry.requested.v1"))
