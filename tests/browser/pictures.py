@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import stamina
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
 from tests.browser.chromium import chromium
 from tests.browser.console_server import served
@@ -93,6 +93,12 @@ async def fixed_console() -> AsyncIterator[str]:
     await cluster.close()
 
 
+async def painted(page: Page) -> None:
+    """Wait until the page shows what was changed: a busy machine's picture is of a frame before."""
+    frame = "await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
+    await page.evaluate(f"async () => {{ {frame} {frame} }}")
+
+
 async def take(browser: Browser, url: str, state: State, style: str = "") -> str:
     """A picture of a state as base64 of a PNG, with a `style` of the test's own."""
     context = await browser.new_context(
@@ -107,6 +113,7 @@ async def take(browser: Browser, url: str, state: State, style: str = "") -> str
     await page.wait_for_selector("[aria-busy=true]", state="detached")
     if style:
         await page.add_style_tag(content=style)
+    await painted(page)
     shot = base64.b64encode(await page.screenshot()).decode()
     await context.close()
     return await _evaluate(browser, _SHRINK, [shot, WIDTH, HEIGHT])

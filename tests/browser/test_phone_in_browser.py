@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Locator
 from tests.browser.conftest import Tab
 from tests.browser.morning import Morning
 from tests.browser.pages import every_page
+from tests.browser.pictures import painted
 
 pytestmark = [pytest.mark.browser]
 
@@ -46,8 +47,10 @@ CUT = """frames => {
 
 async def hints(frame: Locator) -> bool:
     """Whether a frame looks otherwise than without its shadows."""
+    await painted(frame.page)
     seen = await frame.screenshot()
     await frame.evaluate("one => { one.style.backgroundImage = 'none' }")
+    await painted(frame.page)
     bare = await frame.screenshot()
     await frame.evaluate("one => { one.style.backgroundImage = '' }")
     return seen != bare
